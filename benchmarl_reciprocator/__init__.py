@@ -1,0 +1,63 @@
+"""benchmarl-reciprocator: the Reciprocator and social dilemmas as native BenchMARL components.
+
+Names load when they are first used: the influence parts bring in TorchRL alone, any other name BenchMARL, and with it
+this package's registration. If BenchMARL is loaded already, importing the package registers it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "influence": (
+        "InfluenceEstimator",
+        "InfluenceLearner",
+        "InfluenceLoss",
+        "InfluenceSchedule",
+        "influence_balance",
+        "reciprocal_reward",
+        "value_influence",
+    ),
+    "algorithms.mixed": ("Mixed", "MixedConfig"),
+    "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
+    "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),
+    "algorithms.reciprocity": ("ReciprocityWarning",),
+    "registration": ("register", "register_algorithm", "register_task"),
+    "task_callback": ("GroupingWarning",),
+    "tasks.environment": ("SocialDilemmaEnv",),
+    "tasks.matrix_game": ("MatrixGameEnv",),
+    "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
+    "experiments": ("load_experiment",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_KNOW_NO_BENCHMARL = ("influence", "tasks.environment", "tasks.matrix_game")
+
+__all__ = sorted(_HOME_OF)
+
+# A checkout whose conf/ and tasks/ are beside this folder, found before an installed wheel: run from the repository's root.
+if not (Path(__file__).parent / "tasks").is_dir():
+    __path__.append(str(Path(__file__).resolve().parent.parent))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOME_OF[name]
+    if home not in _KNOW_NO_BENCHMARL:
+        importlib.import_module(f"{__name__}.registration").register()
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+if "benchmarl" in sys.modules:
+    importlib.import_module(f"{__name__}.registration").register()

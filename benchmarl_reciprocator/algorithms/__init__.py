@@ -1,0 +1,14 @@
+"""Algorithms: a file for each, named as its yaml in ``conf/algorithm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import benchmarl_reciprocator.conf
+
+CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "algorithm"
+
+
+def shipped_algorithms() -> list[str]:
+    """Names of the algorithms in this package: those that have a yaml file."""
+    return sorted(path.stem for path in CONF_FOLDER.glob("*.yaml"))

@@ -1,0 +1,140 @@
+"""From BenchMARL's groups to the joint view that the influence parts take."""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torchrl.data import Categorical, Composite, MultiCategorical, TensorSpec
+
+
+class JointView:
+    """Turns a batch with an entry for each group into one with all agents in a row, ordered as in ``group_map``.
+
+    The state is the task's ``state`` entry where there is one, else all groups' observations, together with the share of the
+    episode that has passed (``"elapsed"``), so that the horizon is seen.
+
+    Args:
+        group_map (dict): agents' names by group.
+        observation_spec (Composite): of all groups, as BenchMARL's tasks give it.
+        state_spec (Composite, optional): with the one ``state`` entry.
+        action_spec (Composite): of all groups.
+        max_steps (int): the horizon, in steps.
+        flat (bool): write the state as one vector ``"state"``; else its entries as they are, for an encoder.
+    """
+
+    def __init__(
+        self,
+        group_map: dict[str, list[str]],
+        observation_spec: Composite,
+        state_spec: Composite | None,
+        action_spec: Composite,
+        max_steps: int,
+        flat: bool = True,
+    ) -> None:
+        self.members = {}
+        first = 0
+        for group, agents in group_map.items():
+            self.members[group] = slice(first, first + len(agents))
+            first += len(agents)
+        self.n_agents = first
+        self.max_steps = max_steps
+        self.flat = flat
+        self.action_specs = {group: action_spec[group, "action"] for group in group_map}
+        self.action_features = max(action_width(spec) for spec in self.action_specs.values())
+        source = state_spec if state_spec is not None else observation_spec
+        self.state_specs = dict(source.items(True, True))
+        self.state_features = 1 + sum(spec.shape.numel() for spec in self.state_specs.values())
+
+    def __call__(self, batch: TensorDictBase, step: Tensor) -> TensorDictBase:
+        """The joint view of a collected batch.
+
+        Args:
+            batch (TensorDictBase): ``[*B, T]``, as BenchMARL collects it.
+            step (Tensor): ``[*B, T]``, how many steps of its episode came before each step.
+
+        Returns:
+            TensorDictBase: ``[*B, T]`` with ``"state"`` ``[*B, T, S]`` (or the entries for an encoder and ``"elapsed"``
+            ``[*B, T, 1]``), ``"action"`` ``[*B, T, N, A]``, and under ``"next"`` the same state, ``"reward"``
+            ``[*B, T, N]``, ``"done"`` and ``"terminated"`` ``[*B, T, 1]``.
+        """
+        after = batch.get("next")
+        joint = TensorDict(self._state(batch, step), batch.shape)
+        joint.set("action", self._actions(batch))
+        done = after.get("done")
+        joint.set(
+            "next",
+            TensorDict(
+                {
+                    **self._state(after, step + 1),
+                    "reward": self._rewards(after),
+                    "done": done,
+                    "terminated": after.get("terminated", done),
+                },
+                batch.shape,
+            ),
+        )
+        return joint
+
+    def _state(self, batch: TensorDictBase, step: Tensor) -> dict:
+        elapsed = (step / self.max_steps).clamp(max=1).unsqueeze(-1)
+        entries = {key: batch.get(key) for key in self.state_specs}
+        if not self.flat:
+            return {**entries, "elapsed": elapsed}
+        parts = [entry.flatten(step.ndim).to(elapsed.dtype) for entry in entries.values()]
+        return {"state": torch.cat([*parts, elapsed], dim=-1)}
+
+    def _actions(self, batch: TensorDictBase) -> Tensor:
+        encoded = []
+        for group, spec in self.action_specs.items():
+            features = encode_action(batch.get((group, "action")), spec)
+            missing = self.action_features - features.shape[-1]
+            encoded.append(torch.nn.functional.pad(features, (0, missing)))
+        return torch.cat(encoded, dim=-2)
+
+    def _rewards(self, after: TensorDictBase) -> Tensor:
+        rewards = []
+        for group, members in self.members.items():
+            reward = after.get((group, "reward"), None)
+            if reward is None:
+                reward = after.get("reward").unsqueeze(-2)
+            rewards.append(reward.squeeze(-1).expand(*after.shape, members.stop - members.start))
+        return torch.cat(rewards, dim=-1)
+
+
+def action_width(spec: TensorSpec) -> int:
+    """Number of features of one agent's encoded action."""
+    if isinstance(spec, MultiCategorical):
+        return int(spec.nvec.reshape(-1, spec.shape[-1])[0].sum())
+    if isinstance(spec, Categorical):
+        return spec.space.n
+    return spec.shape[-1]
+
+
+def encode_action(action: Tensor, spec: TensorSpec) -> Tensor:
+    """Encode the actions of a group's agents, ``[*B, n, A]``: one-hot for nominal ones, raw for continuous ones."""
+    if isinstance(spec, MultiCategorical):
+        choices = spec.nvec.reshape(-1, spec.shape[-1])[0].tolist()
+        parts = [one_hot(part, n) for part, n in zip(action.unbind(-1), choices)]
+        return torch.cat(parts, dim=-1).float()
+    if isinstance(spec, Categorical):
+        return one_hot(action, spec.space.n).float()
+    return action.float()
+
+
+def episode_step(done: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
+    """How many steps of its episode came before each step.
+
+    Args:
+        done (Tensor): boolean ``[*B, T]``: whether the episode ends with the step.
+        initial (Tensor): integers ``[*B]``: the count at the first step.
+
+    Returns:
+        tuple[Tensor, Tensor]: the count ``[*B, T]``, and ``[*B]`` for the step after the last.
+    """
+    time = torch.arange(done.shape[-1] + 1, device=done.device)
+    starts = torch.where(done, time[1:], -initial.unsqueeze(-1))
+    starts = torch.cat([-initial.unsqueeze(-1), starts], dim=-1).cummax(-1).values
+    steps = time - starts
+    return steps[..., :-1], steps[..., -1]

@@ -1,0 +1,175 @@
+"""Mixed populations: different algorithms in different agent groups of one experiment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import MISSING, dataclass
+from typing import Any, Callable, Dict, Optional
+
+from benchmarl.algorithms import EnsembleAlgorithm, algorithm_config_registry
+from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
+from torchrl.envs import EnvBase
+
+from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
+
+
+class Mixed(EnsembleAlgorithm):
+    """An ensemble whose members work on the losses that are optimised.
+
+    BenchMARL's :class:`~benchmarl.algorithms.EnsembleAlgorithm` lets every member build networks of its own for computing
+    advantages, which are never trained. Here all members share the ensemble's networks and losses.
+
+    Args:
+        algorithms_map (dict): the algorithm of each group.
+        experiment (Experiment): the experiment.
+    """
+
+    def __init__(self, algorithms_map: dict[str, Algorithm], experiment) -> None:
+        super().__init__(algorithms_map=algorithms_map, experiment=experiment)
+        for member in self.members:
+            member._losses_and_updaters = self._losses_and_updaters
+            member._policies_for_loss = self._policies_for_loss
+            member._policies_for_collection = self._policies_for_collection
+
+    @property
+    def members(self) -> list[Algorithm]:
+        """The distinct algorithms, in the order of their first groups."""
+        return list(dict.fromkeys(self.algorithms_map.values()))
+
+    def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        for member in self.members:
+            env_fun = member.process_env_fun(env_fun)
+        return env_fun
+
+
+@dataclass
+class MixedConfig(YamlInThisPackage, AlgorithmConfig):
+    """Configuration dataclass for :class:`Mixed`: names and plain values only, looked up in BenchMARL's registry.
+
+    Args:
+        focal (str): algorithm of the first ``n_focal`` agents.
+        others (str): algorithm of all other agents.
+        n_focal (int): number of focal agents.
+        groups (dict, optional): the algorithm of every group by name, in place of the three above.
+        overrides (dict): options by algorithm, ``{"ippo": {"entropy_coef": 0.01}}``; the rest as in the
+            algorithm's yaml.
+    """
+
+    focal: str = MISSING
+    others: str = MISSING
+    n_focal: int = MISSING
+    groups: Optional[Dict[str, str]] = MISSING
+    overrides: Dict[str, Any] = MISSING
+
+    def get_algorithm(self, experiment) -> Algorithm:
+        assignment = self.assign(experiment.group_map)
+        configs = self.member_configs()
+        members = {
+            name: configs[name].get_algorithm(experiment)
+            for name in dict.fromkeys(assignment.values())
+        }
+        return self.associated_class()(
+            algorithms_map={group: members[name] for group, name in assignment.items()},
+            experiment=experiment,
+        )
+
+    def assign(self, group_map: dict[str, list[str]]) -> dict[str, str]:
+        """The algorithm of each group.
+
+        Args:
+            group_map (dict): agents' names by group.
+
+        Raises:
+            ValueError: if the groups named are not those of the task, or ``n_focal`` does not fit its groups.
+        """
+        if self.groups is not None:
+            if set(self.groups) != set(group_map):
+                raise ValueError(
+                    f"algorithm.groups={sorted(self.groups)} is not allowed, allowed: one entry for each group of the "
+                    f"task ({sorted(group_map)})"
+                )
+            return {group: self.groups[group] for group in group_map}
+        n_agents = sum(len(agents) for agents in group_map.values())
+        if not 0 <= self.n_focal <= n_agents:
+            raise ValueError(
+                f"algorithm.n_focal={self.n_focal} is not allowed, allowed: 0 to {n_agents}, the number of agents"
+            )
+        assignment, counted = {}, 0
+        for group, agents in group_map.items():
+            assignment[group] = self.focal if counted < self.n_focal else self.others
+            counted += len(agents)
+            if counted > self.n_focal and assignment[group] == self.focal != self.others:
+                raise ValueError(
+                    f"algorithm.n_focal={self.n_focal} would split group {group!r} of {len(agents)} agents, allowed: "
+                    "whole groups (a task with task.grouping=per_agent has one agent in each)"
+                )
+        return assignment
+
+    def member_names(self) -> list[str]:
+        """The distinct algorithms of the population."""
+        names = self.groups.values() if self.groups is not None else (self.focal, self.others)
+        return list(dict.fromkeys(names))
+
+    def member_configs(self) -> dict[str, AlgorithmConfig]:
+        """The configurations of the population's algorithms, by name.
+
+        Raises:
+            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an option that it
+                does not have, or if on-policy and off-policy algorithms are mixed.
+        """
+        names = self.member_names()
+        key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
+        allowed = sorted(name for name in algorithm_config_registry if name != "mixed")
+        for name in names:
+            if name not in allowed:
+                raise ValueError(f"{key}={name!r} is not allowed, allowed: {', '.join(allowed)}")
+        for name in self.overrides:
+            if name not in names:
+                raise ValueError(
+                    f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}"
+                )
+        configs = {name: algorithm_config_registry[name].get_from_yaml() for name in names}
+        for name, config in configs.items():
+            for option, value in self.overrides.get(name, {}).items():
+                if not hasattr(config, option):
+                    raise ValueError(
+                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "
+                        f"{', '.join(vars(config))}"
+                    )
+                setattr(config, option, value)
+        by_policy = {name: config.on_policy() for name, config in configs.items()}
+        if len(set(by_policy.values())) > 1:
+            listed = ", ".join(
+                f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items()
+            )
+            raise ValueError(
+                f"{key} mixes {listed}, allowed: either on-policy or off-policy algorithms in one experiment"
+            )
+        return configs
+
+    def associated_class(self) -> type[Algorithm]:
+        """A class named after the population, since BenchMARL names results after the class."""
+        if self.groups is not None:
+            counts = Counter(self.groups.values())
+            population = "_".join(f"{count}_{name}" for name, count in counts.items())
+        else:
+            population = f"{self.n_focal}_{self.focal}_others_{self.others}"
+        return type(f"mixed_{population}", (Mixed,), {"__doc__": Mixed.__doc__})
+
+    def on_policy(self) -> bool:
+        return next(iter(self.member_configs().values())).on_policy()
+
+    def supports_continuous_actions(self) -> bool:
+        return all(c.supports_continuous_actions() for c in self.member_configs().values())
+
+    def supports_discrete_actions(self) -> bool:
+        return all(c.supports_discrete_actions() for c in self.member_configs().values())
+
+    def has_independent_critic(self) -> bool:
+        return any(c.has_independent_critic() for c in self.member_configs().values())
+
+    def has_centralized_critic(self) -> bool:
+        return any(c.has_centralized_critic() for c in self.member_configs().values())
+
+    def has_critic(self) -> bool:
+        return self.has_independent_critic() or self.has_centralized_critic()

@@ -1,0 +1,428 @@
+"""Reciprocity inside a BenchMARL experiment: joint batch -> value influence -> reciprocal reward -> total reward."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Dict, List, Optional
+
+import torch
+from benchmarl.experiment.callback import Callback
+from benchmarl.models import model_config_registry
+from benchmarl.models.common import parse_model_config
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.data import Composite, Unbounded
+
+from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step
+from benchmarl_reciprocator.influence import (
+    DEBITS,
+    RECIPROCAL_FORMS,
+    InfluenceEstimator,
+    InfluenceLearner,
+    InfluenceLoss,
+    InfluenceSchedule,
+    influence_balance,
+    reciprocal_reward,
+)
+from benchmarl_reciprocator.influence.diagnostics import FailureSignatures
+
+STATE_KEY = "reciprocity"
+
+
+@dataclass
+class ReciprocityConfig:
+    """What makes a policy-gradient learner a Reciprocator, on top of that learner's own options.
+
+    Args:
+        reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
+        reward_weight_end (float): weight at the end of its growth.
+        reward_weight_frames (int): frames over which the weight grows linearly; 0: the end value from the start.
+        balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
+        balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
+        reciprocal_form (str): product | sign_balance | sign_influence.
+        future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
+            reward.
+        estimator_num_cells (list of int): widths of the estimator's hidden layers.
+        estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the observations (or state)
+            for the estimator; null: they are flattened.
+        estimator_encoder_options (dict): options of that model in place of its yaml's.
+        estimator_encoder_features (int): number of features per agent that the encoder gives.
+        estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.
+        buffer_batches (int): see :class:`InfluenceSchedule`, as all below.
+        target_period (int): ...
+        warmup (int): iterations at the start in which the estimator is fitted and the Reciprocators' policies stay frozen.
+        estimator_polyak_tau (float): ...
+        estimator_lr (float): ...
+        estimator_epochs (int): ...
+        estimator_minibatch_size (int): ...
+        estimator_max_grad_norm (float): ...
+    """
+
+    reward_weight_start: float = MISSING
+    reward_weight_end: float = MISSING
+    reward_weight_frames: int = MISSING
+    balance_debit: str = MISSING
+    balance_gamma: Optional[float] = MISSING
+    reciprocal_form: str = MISSING
+    future_influence: bool = MISSING
+    estimator_num_cells: List[int] = MISSING
+    estimator_encoder: Optional[str] = MISSING
+    estimator_encoder_options: Dict[str, Any] = MISSING
+    estimator_encoder_features: int = MISSING
+    estimator_lmbda: float = MISSING
+    buffer_batches: int = MISSING
+    target_period: int = MISSING
+    warmup: int = MISSING
+    estimator_polyak_tau: float = MISSING
+    estimator_lr: float = MISSING
+    estimator_epochs: int = MISSING
+    estimator_minibatch_size: int = MISSING
+    estimator_max_grad_norm: float = MISSING
+
+    def check(self) -> None:
+        """Raise one ``ValueError`` that names the key, the value and what is allowed, if an option is bad."""
+        at_least = {
+            "reward_weight_start": 0,
+            "reward_weight_end": 0,
+            "reward_weight_frames": 0,
+            "estimator_encoder_features": 1,
+            "buffer_batches": 1,
+            "target_period": 1,
+            "warmup": 0,
+            "estimator_epochs": 1,
+            "estimator_minibatch_size": 1,
+        }
+        for key, least in at_least.items():
+            self._require(key, getattr(self, key) >= least, f"a number >= {least}")
+        for key in ("estimator_lr", "estimator_max_grad_norm"):
+            self._require(key, getattr(self, key) > 0, "a number > 0")
+        self._require("balance_debit", self.balance_debit in DEBITS, " | ".join(DEBITS))
+        self._require(
+            "reciprocal_form", self.reciprocal_form in RECIPROCAL_FORMS, " | ".join(RECIPROCAL_FORMS)
+        )
+        self._require(
+            "balance_gamma",
+            self.balance_gamma is None or 0 <= self.balance_gamma <= 1,
+            "null or 0 <= gamma <= 1",
+        )
+        self._require("estimator_lmbda", 0 <= self.estimator_lmbda <= 1, "0 <= lambda <= 1")
+        self._require("estimator_polyak_tau", 0 < self.estimator_polyak_tau <= 1, "0 < tau <= 1")
+        self._require(
+            "estimator_num_cells",
+            all(cells >= 1 for cells in self.estimator_num_cells),
+            "a list of numbers >= 1",
+        )
+        models = [*model_config_registry]
+        self._require(
+            "estimator_encoder",
+            self.estimator_encoder is None or self.estimator_encoder in models,
+            f"null | {' | '.join(models)}",
+        )
+
+    def _require(self, key: str, valid: bool, allowed: str) -> None:
+        if not valid:
+            raise ValueError(
+                f"algorithm.{key}={getattr(self, key)!r} is not allowed, allowed: {allowed}"
+            )
+
+    def weight(self, frames: int) -> float:
+        """Weight of the reciprocal reward after ``frames`` collected frames."""
+        if frames >= self.reward_weight_frames:
+            return self.reward_weight_end
+        share = frames / self.reward_weight_frames
+        return self.reward_weight_start + share * (self.reward_weight_end - self.reward_weight_start)
+
+    def shared_options(self) -> dict[str, Any]:
+        """The options that all Reciprocators of an experiment must agree on: those of the one estimator."""
+        own = ("reward_weight_", "balance_", "reciprocal_")
+        values = {field.name: getattr(self, field.name) for field in fields(ReciprocityConfig)}
+        return {key: value for key, value in values.items() if not key.startswith(own)}
+
+
+class Reciprocity(Callback):
+    """The one estimator of an experiment, and the reciprocal reward of all its Reciprocators.
+
+    After every collection, once the extrinsic returns are logged, it takes the joint batch, trains the estimator, and adds
+    the weighted reciprocal reward to the rewards of the groups that registered. Groups with other algorithms are
+    read and never changed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configs: dict[str, ReciprocityConfig] = {}
+        self.learner: InfluenceLearner | None = None
+        self._balance: dict[str, Tensor] = {}
+        self._step: Tensor | None = None
+        self._signatures = FailureSignatures()
+
+    @classmethod
+    def of(cls, experiment) -> "Reciprocity":
+        """The experiment's own, added to it at the first call."""
+        for callback in experiment.callbacks:
+            if isinstance(callback, cls):
+                return callback
+        callback = cls()
+        callback.experiment = experiment
+        experiment.callbacks = [*experiment.callbacks, callback]
+        return callback
+
+    def add_group(self, group: str, config: ReciprocityConfig) -> None:
+        """Reward the agents of ``group`` by ``config``.
+
+        Raises:
+            ValueError: if an option of the estimator differs from another group's.
+        """
+        for other in self.configs.values():
+            theirs = other.shared_options()
+            for key, value in config.shared_options().items():
+                if value != theirs[key]:
+                    raise ValueError(
+                        f"algorithm.{key}={value!r} for group {group!r}, but {theirs[key]!r} for another: "
+                        "all Reciprocators share one estimator, allowed: one value"
+                    )
+        self.configs[group] = config
+
+    def on_setup(self) -> None:
+        experiment = self.experiment
+        self._check_task()
+        config = next(iter(self.configs.values()))
+        self.view = JointView(
+            experiment.group_map,
+            experiment.observation_spec,
+            experiment.state_spec,
+            experiment.action_spec,
+            experiment.max_steps,
+            flat=config.estimator_encoder is None,
+        )
+        encoder, features = None, self.view.state_features
+        if config.estimator_encoder is not None:
+            encoder = ObservationEncoder(experiment, self.view, config)
+            features = encoder.features
+        device = experiment.config.train_device
+        estimator = InfluenceEstimator(
+            self.view.n_agents,
+            features,
+            self.view.action_features,
+            num_cells=config.estimator_num_cells,
+            encoder=encoder,
+            device=device,
+        )
+        loss = InfluenceLoss(
+            estimator,
+            gamma=experiment.config.gamma,
+            lmbda=config.estimator_lmbda,
+            future=config.future_influence,
+        )
+        schedule = InfluenceSchedule(
+            buffer_batches=config.buffer_batches,
+            target_period=config.target_period,
+            warmup=config.warmup,
+            polyak_tau=config.estimator_polyak_tau,
+            lr=config.estimator_lr,
+            epochs=config.estimator_epochs,
+            minibatch_size=config.estimator_minibatch_size,
+            max_grad_norm=config.estimator_max_grad_norm,
+        )
+        self.learner = InfluenceLearner(loss, schedule)
+        if experiment.config.restore_file is not None:
+            self._check_checkpoint(experiment.config.restore_file)
+
+    def on_batch_collected(self, batch: TensorDictBase) -> None:
+        experiment = self.experiment
+        done = batch.get(("next", "done")).squeeze(-1)
+        if self._step is None or self._step.shape != done.shape[:-1]:
+            self._step = torch.zeros(done.shape[:-1], dtype=torch.long, device=done.device)
+        step, self._step = episode_step(done, self._step)
+        joint = self.view(batch, step).to(experiment.config.train_device)
+
+        metrics = self.learner.observe(joint)
+        influence = self.learner.value_influence(joint).to(batch.device or done.device)
+        extrinsic = joint.get(("next", "reward")).to(influence.device)
+        to_log = {f"estimator/{key}": value for key, value in metrics.items()}
+        to_log.update(_pairwise("influence", influence.flatten(0, -3).mean(0)))
+
+        frames = experiment.total_frames - batch.numel()
+        for group, config in self.configs.items():
+            members = self.view.members[group]
+            balance = self._group_balance(group, influence, done, config)
+            weight = config.weight(frames)
+            reciprocal = reciprocal_reward(influence, balance, form=config.reciprocal_form)
+            intrinsic = weight * reciprocal[..., members]
+            total = extrinsic[..., members] + intrinsic
+            batch.set(("next", group, "reward"), total.unsqueeze(-1))
+            mean_balance = balance.flatten(0, -3).mean(0)
+            to_log.update(_pairwise("balance", mean_balance, range(members.start, members.stop)))
+            size = intrinsic.abs().mean()
+            share = size / (size + extrinsic[..., members].abs().mean()).clamp(min=1e-12)
+            to_log[f"{group}/intrinsic_reward_mean"] = intrinsic.mean().item()
+            to_log[f"{group}/intrinsic_reward_share"] = share.item()
+            to_log[f"{group}/reward_weight"] = weight
+        experiment.logger.log(
+            {f"reciprocity/{key}": value for key, value in to_log.items()},
+            step=experiment.n_iters_performed,
+        )
+        self._freeze_while_warming_up()
+        self._warn_of_failures(extrinsic, influence, to_log)
+
+    def on_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state_dict[STATE_KEY] = {**self._identity(), "learner": self.learner.state_dict()}
+
+    def on_load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state_dict[STATE_KEY]["learner"])
+
+    def _group_balance(
+        self, group: str, influence: Tensor, done: Tensor, config: ReciprocityConfig
+    ) -> Tensor:
+        carried = self._balance.get(group)
+        if carried is not None and carried.shape[:-2] != done.shape[:-1]:
+            carried = None
+        gamma = self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
+        balance, self._balance[group] = influence_balance(
+            influence, done, gamma, carried, debit=config.balance_debit
+        )
+        return balance
+
+    def _warn_of_failures(self, reward: Tensor, influence: Tensor, logged: dict[str, float]) -> None:
+        if self.learner.warming_up:
+            return
+        shares = [logged[f"{group}/intrinsic_reward_share"] for group in self.configs]
+        messages = self._signatures.observe(
+            reward,
+            influence,
+            share=sum(shares) / len(shares),
+            explained=logged.get("estimator/explained_variance_reward"),
+            immediate_only=not self.learner.loss.future,
+        )
+        for message in messages:
+            warnings.warn(message, ReciprocityWarning, stacklevel=2)
+
+    def _freeze_while_warming_up(self) -> None:
+        frozen = set(self.configs) if self.learner.warming_up else set()
+        self.experiment.train_group_map = {
+            group: agents
+            for group, agents in self.experiment.group_map.items()
+            if group not in frozen
+        }
+
+    def _check_task(self) -> None:
+        experiment = self.experiment
+        n_agents = sum(len(agents) for agents in experiment.group_map.values())
+        if n_agents < 2:
+            raise ValueError(
+                f"task={experiment.task_name!r} has {n_agents} agent, allowed for "
+                f"{experiment.algorithm_name}: at least 2 agents"
+            )
+        rewards = set(experiment.test_env.reward_keys)
+        for group in experiment.group_map:
+            if (group, "reward") not in rewards and "reward" not in rewards:
+                raise ValueError(
+                    f"task={experiment.task_name!r} gives group {group!r} no reward, allowed for "
+                    f"{experiment.algorithm_name}: a reward for every group (found {sorted(map(str, rewards))})"
+                )
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "algorithm": self.experiment.algorithm_name,
+            "groups": {group: len(agents) for group, agents in self.experiment.group_map.items()},
+        }
+
+    def _check_checkpoint(self, file: str) -> None:
+        """Refuse a checkpoint that is not this experiment's, before BenchMARL loads a part of it."""
+        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True).get(STATE_KEY)
+        if saved is None:
+            raise ValueError(
+                f"experiment.restore_file={file!r} is a checkpoint of an algorithm without reciprocity, "
+                f"allowed: one of {self.experiment.algorithm_name}"
+            )
+        for key, value in self._identity().items():
+            if saved[key] != value:
+                raise ValueError(
+                    f"experiment.restore_file={file!r} was made with {key}={saved[key]!r}, allowed: {value!r}"
+                )
+
+
+class ReciprocityWarning(UserWarning):
+    """A known failure signature of the method, and what to change."""
+
+
+class ObservationEncoder(TensorDictModuleBase):
+    """BenchMARL models that turn each group's observations, or the state, into the estimator's state vector.
+
+    Args:
+        experiment (Experiment): for its specs and device.
+        view (JointView): which entries the state is made of.
+        config (ReciprocityConfig): which model.
+    """
+
+    def __init__(self, experiment, view: JointView, config: ReciprocityConfig) -> None:
+        super().__init__()
+        model_class = model_config_registry[config.estimator_encoder]
+        defaults = model_class.get_from_yaml()
+        options = parse_model_config({"name": None, **config.estimator_encoder_options})
+        for key, value in options.items():
+            if not hasattr(defaults, key):
+                raise ValueError(
+                    f"algorithm.estimator_encoder_options.{key}={value!r} is not allowed, allowed: "
+                    f"{', '.join(vars(defaults))}"
+                )
+            setattr(defaults, key, value)
+        if defaults.is_rnn:
+            raise ValueError(
+                f"algorithm.estimator_encoder={config.estimator_encoder!r} is not allowed, allowed: "
+                "a model without memory"
+            )
+        width = config.estimator_encoder_features
+        common = {"action_spec": experiment.action_spec, "device": experiment.config.train_device}
+        models = []
+        if experiment.state_spec is not None:
+            models.append(
+                defaults.get_model(
+                    input_spec=experiment.state_spec.clone(),
+                    output_spec=Composite(influence_features=Unbounded((width,))),
+                    agent_group=next(iter(experiment.group_map)),
+                    input_has_agent_dim=False,
+                    n_agents=view.n_agents,
+                    centralised=True,
+                    share_params=True,
+                    **common,
+                )
+            )
+        else:
+            for group, agents in experiment.group_map.items():
+                output = Composite(influence_features=Unbounded((len(agents), width)), shape=(len(agents),))
+                models.append(
+                    defaults.get_model(
+                        input_spec=Composite({group: experiment.observation_spec[group].clone()}),
+                        output_spec=Composite({group: output}),
+                        agent_group=group,
+                        input_has_agent_dim=True,
+                        n_agents=len(agents),
+                        centralised=False,
+                        share_params=True,
+                        **common,
+                    )
+                )
+        self.models = torch.nn.ModuleList(models)
+        self.features = 1 + width * (1 if experiment.state_spec is not None else view.n_agents)
+        self.in_keys = [*view.state_specs, "elapsed"]
+        self.out_keys = ["state"]
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        parts = [
+            model(tensordict).get(model.out_key).flatten(tensordict.ndim) for model in self.models
+        ]
+        return tensordict.set("state", torch.cat([*parts, tensordict.get("elapsed")], dim=-1))
+
+
+def _pairwise(name: str, values: Tensor, rows: range | None = None) -> dict[str, float]:
+    """Off-diagonal entries of ``[N, N]`` by name: ``<name>/<i>_on_<j>``."""
+    n_agents = values.shape[-1]
+    numbers = values.tolist()
+    return {
+        f"{name}/{i}_on_{j}": numbers[i][j]
+        for i in (rows if rows is not None else range(n_agents))
+        for j in range(n_agents)
+        if i != j
+    }

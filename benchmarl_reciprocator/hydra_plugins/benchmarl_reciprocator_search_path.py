@@ -1,0 +1,24 @@
+"""Lets BenchMARL's own commands find this package's names, without anything imported by hand.
+
+Hydra loads every module of the ``hydra_plugins`` namespace in every Hydra program on the machine, so this one imports nothing heavy and
+does nothing unless the program uses BenchMARL.
+"""
+
+import sys
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class BenchmarlReciprocatorSearchPath(SearchPathPlugin):
+    """Registers the package and puts its yaml files on the search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if "benchmarl" not in sys.modules:
+            return
+        from benchmarl_reciprocator.registration import register
+
+        register()
+        search_path.append(
+            provider="benchmarl-reciprocator", path="pkg://benchmarl_reciprocator.conf"
+        )

@@ -1,0 +1,165 @@
+"""Value influence, influence balance and reciprocal reward as pure functions on tensors.
+
+Source of all three: Zhou, Hong and Kao, "Reciprocal Reward Influence Encourages Cooperation From
+Self-Interested Agents", NeurIPS 2024, arXiv 2406.01641, section 4. The variants follow the authors'
+public code (github.com/johnlyzhou/reciprocator).
+
+Everywhere ``N`` is the number of agents, ``T`` the number of time steps, ``*B`` any batch dimensions,
+and entry ``[..., i, j]`` of a pairwise tensor reads "i towards j". Units are those of the reward.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DEBITS = ("none", "given", "given_and_own")
+RECIPROCAL_FORMS = ("product", "sign_balance", "sign_influence")
+
+
+def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
+    """Influence of every agent's action on every agent's return.
+
+    Args:
+        full (Tensor): prediction for every agent ``j`` given the whole joint action, ``[*B, N]``.
+        left_out (Tensor): counterfactual baselines, ``[*B, N, N]``: entry ``[..., i, j]`` is the
+            prediction for agent ``j`` with agent ``i``'s action left out.
+
+    Returns:
+        Tensor: ``[*B, N, N]``, entry ``[..., i, j]`` is the influence of ``i`` on ``j``.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+
+    Examples:
+        >>> value_influence(torch.tensor([1.0, 2.0]), torch.tensor([[0.5, 1.0], [1.0, 4.0]]))
+        tensor([[ 0.5000,  1.0000],
+                [ 0.0000, -2.0000]])
+    """
+    if left_out.shape != (*full.shape, full.shape[-1]):
+        raise ValueError(
+            f"left_out must have shape [*B, N, N] = {(*full.shape, full.shape[-1])}, "
+            f"got {tuple(left_out.shape)}"
+        )
+    return full.unsqueeze(-2) - left_out
+
+
+def influence_balance(
+    value_influence: Tensor,
+    done: Tensor,
+    gamma: float,
+    initial: Tensor | None = None,
+    *,
+    debit: str = "given",
+) -> tuple[Tensor, Tensor]:
+    """What each agent still owes each other agent, before every step.
+
+    With the defaults this is ``b[i,j](t+1) = gamma b[i,j](t) + VI[j->i](t) - VI[i->j](t)``, with ``b = 0``
+    at the start of an episode.
+
+    Args:
+        value_influence (Tensor): ``[*B, T, N, N]``, ``[..., t, i, j]`` is the influence of ``i`` on ``j``.
+        done (Tensor): boolean, ``[*B, T]`` or ``[*B, T, 1]``: whether the episode ends with step ``t``.
+        gamma (float): discount of the balance, in ``[0, 1]``; 0 remembers one step only.
+        initial (Tensor, optional): balance before the first step, ``[*B, N, N]``. Default: zero.
+
+    Keyword Args:
+        debit (str): what is taken off the balance. ``"given"``: the agent's own influence on the other;
+            ``"none"``: nothing; ``"given_and_own"``: that and the other's influence on itself.
+
+    Returns:
+        tuple[Tensor, Tensor]: the balance before each step, ``[*B, T, N, N]``, where ``[..., t, i, j]`` is what
+        ``i`` owes ``j``; and the balance after the last step, ``[*B, N, N]``, to be handed in as ``initial``
+        of the batch that goes on from here (zero wherever the last step ended an episode).
+
+    Raises:
+        ValueError: on an unknown ``debit``, a ``gamma`` outside ``[0, 1]`` or shapes that do not match.
+
+    Examples:
+        >>> vi = torch.zeros(2, 2, 2)
+        >>> vi[0, 1, 0] = 1.0  # agent 1 helps agent 0 in the first step
+        >>> balance, carry = influence_balance(vi, torch.tensor([False, True]), gamma=0.9)
+        >>> balance[1]  # so agent 0 owes agent 1 before the second
+        tensor([[ 0.,  1.],
+                [-1.,  0.]])
+        >>> carry.abs().sum()
+        tensor(0.)
+    """
+    if debit not in DEBITS:
+        raise ValueError(f"debit={debit!r} is unknown, allowed: {', '.join(DEBITS)}")
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma <= 1")
+    if value_influence.ndim < 3 or value_influence.shape[-1] != value_influence.shape[-2]:
+        raise ValueError(
+            f"value_influence must have shape [*B, T, N, N], got {tuple(value_influence.shape)}"
+        )
+    time_shape = value_influence.shape[:-2]
+    if done.shape == (*time_shape, 1):
+        done = done.squeeze(-1)
+    if done.shape != time_shape:
+        raise ValueError(
+            f"done must have shape [*B, T] = {tuple(time_shape)}, got {tuple(done.shape)}"
+        )
+    balance = torch.zeros_like(value_influence[..., 0, :, :])
+    if initial is not None:
+        if initial.shape != balance.shape:
+            raise ValueError(
+                f"initial must have shape [*B, N, N] = {tuple(balance.shape)}, got {tuple(initial.shape)}"
+            )
+        balance = initial.to(balance)
+
+    received = value_influence.transpose(-1, -2)
+    change = received
+    if debit != "none":
+        change = change - value_influence
+    if debit == "given_and_own":
+        own = value_influence.diagonal(dim1=-2, dim2=-1)
+        change = change - own.unsqueeze(-2)
+    goes_on = (~done)[..., None, None].to(value_influence.dtype)
+
+    before = []
+    for t in range(time_shape[-1]):
+        before.append(balance)
+        balance = (gamma * balance + change[..., t, :, :]) * goes_on[..., t, :, :]
+    return torch.stack(before, dim=-3), balance
+
+
+def reciprocal_reward(value_influence: Tensor, balance: Tensor, *, form: str = "product") -> Tensor:
+    """Intrinsic reward for paying back: ``mean over j != i of b[i,j](t) VI[i->j](t)``.
+
+    Args:
+        value_influence (Tensor): ``[*B, T, N, N]``, see :func:`influence_balance`.
+        balance (Tensor): ``[*B, T, N, N]``, the balance before each step.
+
+    Keyword Args:
+        form (str): ``"product"`` as above, or with the sign in place of the value of the balance
+            (``"sign_balance"``) or of the influence (``"sign_influence"``).
+
+    Returns:
+        Tensor: ``[*B, T, N]``, entry ``[..., t, i]`` for agent ``i``.
+
+    Raises:
+        ValueError: on an unknown ``form``, shapes that differ, or fewer than two agents.
+
+    Examples:
+        >>> vi = torch.tensor([[[0.0, 2.0], [0.0, 0.0]]])
+        >>> owed = torch.tensor([[[0.0, 3.0], [-3.0, 0.0]]])
+        >>> reciprocal_reward(vi, owed)
+        tensor([[6., 0.]])
+    """
+    if form not in RECIPROCAL_FORMS:
+        raise ValueError(f"form={form!r} is unknown, allowed: {', '.join(RECIPROCAL_FORMS)}")
+    if value_influence.shape != balance.shape:
+        raise ValueError(
+            f"value_influence {tuple(value_influence.shape)} and balance {tuple(balance.shape)} "
+            "must have the same shape [*B, T, N, N]"
+        )
+    n_agents = value_influence.shape[-1]
+    if n_agents < 2:
+        raise ValueError(f"reciprocity needs at least 2 agents, got {n_agents}")
+    if form == "sign_balance":
+        balance = balance.sign()
+    elif form == "sign_influence":
+        value_influence = value_influence.sign()
+    towards_others = 1 - torch.eye(n_agents, dtype=balance.dtype, device=balance.device)
+    return (balance * value_influence * towards_others).sum(-1) / (n_agents - 1)

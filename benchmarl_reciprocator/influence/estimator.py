@@ -1,0 +1,175 @@
+"""The value-influence estimator: one prediction given all actions, and one with each agent's left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor, nn
+
+from benchmarl_reciprocator.influence.balance import value_influence
+
+
+class InfluenceEstimator(TensorDictModuleBase):
+    """Predicts every agent's reward and discounted future, with all actions known and with each left out.
+
+    ``N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
+    joint action, network ``i + 1`` all but agent ``i``'s action, network ``N + 1`` no action at all (so that its
+    prediction is the value of the state). An action is left out by holding its first-layer weights at zero,
+    so the inputs are stored once and the cost grows linearly with the number of agents. Regressed on replayed data,
+    the left-out predictions average over what the agent usually does in that state: they are the counterfactual
+    baselines of Zhou et al. 2024 (arXiv 2406.01641, section 4).
+
+    Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward.
+
+    Args:
+        n_agents (int): number of agents ``N``, at least 2.
+        state_features (int): size ``S`` of the state vector.
+        action_features (int): size ``A`` of one agent's action vector (one-hot for discrete actions).
+        num_cells (sequence of int): widths of the hidden layers.
+        encoder (TensorDictModuleBase, optional): writes the ``"state"`` entry ``[*B, S]`` from other entries,
+            for example from images. Trained with the estimator.
+        device (torch.device, optional): device of the parameters.
+
+    Keys read: ``"state"`` ``[*B, S]`` (or what the encoder reads) and ``"action"`` ``[*B, N, A]``.
+
+    Keys written: ``"prediction"``, ``[*B, N + 2, N, 2]``: by network, by agent whose reward is predicted, and by part
+    (0: immediate reward; 1: future, already discounted once, ``gamma F``).
+
+    Raises:
+        ValueError: with fewer than two agents or an empty hidden layer.
+
+    Examples:
+        >>> from tensordict import TensorDict
+        >>> estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2)
+        >>> data = TensorDict({"state": torch.zeros(8, 4), "action": torch.zeros(8, 3, 2)}, [8])
+        >>> estimator(data)["prediction"].shape
+        torch.Size([8, 5, 3, 2])
+        >>> estimator.value_influence(data).shape
+        torch.Size([8, 3, 3])
+    """
+
+    def __init__(
+        self,
+        n_agents: int,
+        state_features: int,
+        action_features: int,
+        num_cells: Sequence[int] = (64, 64),
+        encoder: TensorDictModuleBase | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        if n_agents < 2:
+            raise ValueError(f"n_agents={n_agents}: value influence needs at least 2 agents")
+        if any(cells < 1 for cells in num_cells):
+            raise ValueError(f"num_cells={list(num_cells)}: every layer needs at least 1 cell")
+        self.n_agents = n_agents
+        self.n_networks = n_agents + 2
+        self.encoder = encoder
+        self.in_keys = [*(encoder.in_keys if encoder is not None else ["state"]), "action"]
+        self.out_keys = ["prediction"]
+
+        sizes = [state_features + n_agents * action_features, *num_cells, n_agents * 2]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
+            bound = 1 / math.sqrt(n_in)
+            weight = torch.empty(self.n_networks, n_in, n_out, device=device)
+            bias = torch.empty(self.n_networks, 1, n_out, device=device)
+            self.weights.append(nn.Parameter(weight.uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(bias.uniform_(-bound, bound)))
+
+        known = torch.ones(self.n_networks, n_agents, device=device)
+        known[1 : n_agents + 1].fill_diagonal_(0)
+        known[-1] = 0
+        seen = torch.cat(
+            [
+                torch.ones(self.n_networks, state_features, device=device),
+                known.repeat_interleave(action_features, dim=-1),
+            ],
+            dim=-1,
+        )
+        self.register_buffer("seen_inputs", seen.unsqueeze(-1))
+        self.register_buffer("target_mean", torch.zeros(n_agents, 2, device=device))
+        self.register_buffer("target_std", torch.ones(n_agents, 2, device=device))
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write ``"prediction"``, see the class."""
+        return tensordict.set("prediction", self.denormalise(self.normalised(tensordict)))
+
+    def normalised(self, tensordict: TensorDictBase, networks: slice = slice(None)) -> Tensor:
+        """Predictions of standardised targets by the chosen networks, ``[*B, n_networks, N, 2]``."""
+        if self.encoder is not None:
+            tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
+        state = tensordict.get("state")
+        return self._stacked(state, tensordict.get("action", None), networks)
+
+    def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
+        batch_shape = state.shape[:-1]
+        weight = (self.weights[0] * self.seen_inputs)[networks]
+        inputs = state.reshape(-1, state.shape[-1])
+        if action is None:
+            weight = weight[:, : state.shape[-1]]
+        else:
+            inputs = torch.cat([inputs, action.reshape(inputs.shape[0], -1)], dim=-1)
+        n_networks, n_in, n_out = weight.shape
+        # One wide product instead of one per network: all of them read the same inputs.
+        hidden = inputs @ weight.transpose(0, 1).reshape(n_in, n_networks * n_out)
+        hidden = hidden.view(-1, n_networks, n_out).transpose(0, 1) + self.biases[0][networks]
+        for weight, bias in zip(self.weights[1:], self.biases[1:]):
+            hidden = torch.baddbmm(bias[networks], torch.tanh(hidden), weight[networks])
+        return hidden.transpose(0, 1).reshape(*batch_shape, n_networks, self.n_agents, 2)
+
+    def state_value(self, tensordict: TensorDictBase) -> Tensor:
+        """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``."""
+        if self.encoder is not None:
+            tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
+        prediction = self._stacked(tensordict.get("state"), None, slice(-1, None))
+        return self.denormalise(prediction).sum(-1).squeeze(-2)
+
+    def value_influence(self, tensordict: TensorDictBase, future: bool = True) -> Tensor:
+        """Value influence of the actions in ``tensordict``.
+
+        Args:
+            tensordict (TensorDictBase): with the keys that the class reads, any batch size ``*B``.
+            future (bool): whether the influence on the discounted future counts, or that on the immediate
+                reward alone.
+
+        Returns:
+            Tensor: ``[*B, N, N]``, entry ``[..., i, j]`` is the influence of ``i`` on ``j``, in units of reward.
+        """
+        prediction = self.denormalise(self.normalised(tensordict, slice(0, self.n_agents + 1)))
+        predicted = prediction.sum(-1) if future else prediction[..., 0]
+        return value_influence(predicted[..., 0, :], predicted[..., 1:, :])
+
+    def normalise(self, target: Tensor) -> Tensor:
+        """Standardise targets ``[*B, N, 2]``."""
+        return (target - self.target_mean) / self.target_std
+
+    def denormalise(self, prediction: Tensor) -> Tensor:
+        """Standardised predictions ``[*B, N, 2]`` in units of reward."""
+        return prediction * self.target_std + self.target_mean
+
+    @torch.no_grad()
+    def update_normalisation(self, target: Tensor, eps: float = 1e-4) -> None:
+        """Take mean and deviation from ``target`` and rescale the last layer so that no prediction changes.
+
+        Keeping the outputs is the second half of PopArt (van Hasselt et al. 2016, arXiv 1602.07714).
+
+        Args:
+            target (Tensor): targets, ``[*B, N, 2]``.
+            eps (float): smallest deviation, in units of reward: a constant target is left unscaled.
+        """
+        flat = target.reshape(-1, *self.target_mean.shape)
+        mean = flat.mean(0)
+        std = flat.std(0, unbiased=False)
+        std = torch.where(std > eps, std, torch.ones_like(std))
+        ratio = (self.target_std / std).flatten()
+        shift = ((self.target_mean - mean) / std).flatten()
+        self.weights[-1].mul_(ratio)
+        self.biases[-1].mul_(ratio).add_(shift)
+        self.target_mean.copy_(mean)
+        self.target_std.copy_(std)

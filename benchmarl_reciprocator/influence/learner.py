@@ -1,0 +1,188 @@
+"""When and on what the value-influence estimator is trained: replay buffer, fitting, lagged baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data.replay_buffers.samplers import SamplerWithoutReplacement
+from torchrl.objectives import HardUpdate, SoftUpdate
+
+from benchmarl_reciprocator.influence.loss import InfluenceLoss
+
+
+@dataclass
+class InfluenceSchedule:
+    """When and how the estimator is fitted.
+
+    Args:
+        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer, the longer a
+            change of behaviour goes on being seen as influence.
+        target_period (int): fit and refresh the baselines once in so many batches.
+        warmup (int): fit after each of the first so many batches (policies stay frozen meanwhile).
+        polyak_tau (float): how much of the way the baselines move to the fitted estimator at each refresh, in ``(0, 1]``.
+        lr (float): learning rate (Adam).
+        epochs (int): passes over one collected batch's worth of frames in each fit, drawn from the whole
+            buffer, so that the time a fit takes does not depend on the buffer's length.
+        minibatch_size (int): frames in one gradient step.
+        max_grad_norm (float): the gradient's norm is clipped to this.
+    """
+
+    buffer_batches: int
+    target_period: int
+    warmup: int
+    polyak_tau: float
+    lr: float
+    epochs: int
+    minibatch_size: int
+    max_grad_norm: float
+
+
+class InfluenceLearner:
+    """Fits an :class:`InfluenceLoss` on replayed joint experience, and tells the value influence of new experience.
+
+    Args:
+        loss (InfluenceLoss): the loss around the estimator.
+        schedule (InfluenceSchedule): when and how to fit.
+
+    Examples:
+        >>> from benchmarl_reciprocator.influence import InfluenceEstimator
+        >>> loss = InfluenceLoss(InfluenceEstimator(n_agents=2, state_features=1, action_features=2), gamma=0.9)
+        >>> learner = InfluenceLearner(loss, InfluenceSchedule(3, 1, 0, 1.0, 0.01, 1, 64, 10.0))
+        >>> batch = TensorDict({
+        ...     "state": torch.zeros(4, 8, 1), "action": torch.zeros(4, 8, 2, 2),
+        ...     "next": {"state": torch.zeros(4, 8, 1), "reward": torch.zeros(4, 8, 2),
+        ...              "done": torch.zeros(4, 8, 1, dtype=torch.bool),
+        ...              "terminated": torch.zeros(4, 8, 1, dtype=torch.bool)},
+        ... }, [4, 8])
+        >>> metrics = learner.observe(batch)
+        >>> learner.value_influence(batch).shape
+        torch.Size([4, 8, 2, 2])
+    """
+
+    def __init__(self, loss: InfluenceLoss, schedule: InfluenceSchedule) -> None:
+        self.loss = loss
+        self.schedule = schedule
+        self.optimizer = torch.optim.Adam(loss.parameters(), lr=schedule.lr)
+        if schedule.polyak_tau < 1:
+            self.target_updater = SoftUpdate(loss, tau=schedule.polyak_tau)
+        else:
+            self.target_updater = HardUpdate(loss, value_network_update_interval=1)
+        self.batches_seen = 0
+        self.fits = 0
+        self._buffer: TensorDictReplayBuffer | None = None
+        self._trajectories_per_batch = 0
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the batch last observed belongs to the warm-up."""
+        return self.batches_seen <= self.schedule.warmup
+
+    def observe(self, batch: TensorDictBase) -> dict[str, float]:
+        """Take in a collected batch ``[*B, T]``, and fit if it is time.
+
+        Args:
+            batch (TensorDictBase): with the estimator's inputs and, under ``"next"``, what :meth:`InfluenceLoss.targets` reads.
+
+        Returns:
+            dict[str, float]: explained variance of the batch before it was learned from, and, if there was a fit, its
+            last losses and gradient norm.
+
+        Raises:
+            ValueError: if a reward is not finite.
+        """
+        reward = batch.get(("next", "reward"))
+        if not torch.isfinite(reward).all():
+            raise ValueError(
+                "the collected rewards hold NaN or infinite values "
+                f"({int((~torch.isfinite(reward)).sum())} of {reward.numel()}), allowed: finite numbers"
+            )
+        batch = batch.select(*self._stored_keys(batch)).detach()
+        self._extend(batch)
+        self.batches_seen += 1
+        metrics = {}
+        if self.fits:
+            shares = self.loss.explained_variance(batch.set("target", self.loss.targets(batch)))
+            metrics = {f"explained_variance_{part}": x.item() for part, x in shares.items()}
+        if self.warming_up or self.batches_seen % self.schedule.target_period == 0 or not self.fits:
+            metrics.update(self._fit(batch.numel()))
+        return metrics
+
+    def value_influence(self, batch: TensorDictBase) -> torch.Tensor:
+        """Value influence in a batch ``[*B, T]`` by the lagged baselines: ``[*B, T, N, N]``, ``[..., i, j]`` of ``i`` on ``j``."""
+        return self.loss.value_influence(batch)
+
+    def _stored_keys(self, batch: TensorDictBase) -> list:
+        network = self.loss.estimator_network
+        inputs = list(network.in_keys)
+        keys = inputs + [("next", key) for key in ("reward", "done", "terminated")]
+        if self.loss.future:
+            state_keys = inputs[:-1]
+            keys += [("next", *(key if isinstance(key, tuple) else (key,))) for key in state_keys]
+        return keys
+
+    def _extend(self, batch: TensorDictBase) -> None:
+        trajectories = batch.reshape(-1, batch.shape[-1])
+        if self._buffer is None:
+            self._make_buffer(trajectories.shape[0])
+        self._buffer.extend(trajectories)
+
+    def _make_buffer(self, trajectories_per_batch: int) -> None:
+        self._trajectories_per_batch = trajectories_per_batch
+        self._buffer = TensorDictReplayBuffer(
+            storage=LazyTensorStorage(
+                self.schedule.buffer_batches * trajectories_per_batch,
+                device=self.loss.estimator_network.target_mean.device,
+            ),
+            sampler=SamplerWithoutReplacement(),
+            batch_size=trajectories_per_batch,
+        )
+
+    def _fit(self, frames: int) -> dict[str, float]:
+        data = self._buffer[:]
+        target = self.loss.targets(data)
+        self.loss.update_normalisation(target)
+        data = data.select(*self.loss.estimator_network.in_keys).set("target", target).reshape(-1)
+        size = min(self.schedule.minibatch_size, data.shape[0])
+        steps = max(1, self.schedule.epochs * frames // size)
+        losses = {}
+        order = torch.empty(0, dtype=torch.long, device=target.device)
+        for _ in range(steps):
+            if len(order) < size:
+                order = torch.randperm(data.shape[0], device=target.device)
+            index, order = order[:size], order[size:]
+            losses = self.loss(data[index])
+            self.optimizer.zero_grad()
+            sum(losses.values()).backward()
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.loss.parameters(), self.schedule.max_grad_norm
+            )
+            self.optimizer.step()
+        self.target_updater.step()
+        self.fits += 1
+        return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Estimator, lagged baselines, optimiser, buffer and schedule as tensors, dicts and plain numbers."""
+        return {
+            "loss": dict(self.loss.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "batches_seen": self.batches_seen,
+            "fits": self.fits,
+            "trajectories_per_batch": self._trajectories_per_batch,
+            "buffer": self._buffer.state_dict() if self._buffer is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state that :meth:`state_dict` gave."""
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches_seen = state["batches_seen"]
+        self.fits = state["fits"]
+        self._buffer = None
+        if state["buffer"] is not None:
+            self._make_buffer(state["trajectories_per_batch"])
+            self._buffer.load_state_dict(state["buffer"])

@@ -1,0 +1,170 @@
+"""TorchRL loss of the value-influence estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict, TensorDictBase, TensorDictParams
+from tensordict.utils import NestedKey
+from torch import Tensor
+from torchrl.objectives.common import LossModule
+from torchrl.objectives.value.functional import vec_td_lambda_return_estimate
+
+from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
+
+
+class InfluenceLoss(LossModule):
+    """Squared error of all predictions of an :class:`InfluenceEstimator`, full and counterfactual.
+
+    The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss keeps target
+    parameters: value influence is read off those, so that a baseline is refreshed only when a target updater of
+    TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says so. The lag keeps a
+    recent change of an agent's behaviour visible as influence instead of explaining it away.
+
+    Args:
+        estimator_network (InfluenceEstimator): the estimator.
+
+    Keyword Args:
+        gamma (float): discount of the return.
+        lmbda (float): the lambda of the TD(lambda) targets of the future; 1 is Monte Carlo.
+        future (bool): whether the future part is trained as well as the immediate reward.
+
+    Keys read by :meth:`forward`: ``"state"`` ``[*B, S]`` (or what the encoder reads), ``"action"`` ``[*B, N, A]`` and
+    ``"target"`` ``[*B, N, 2]`` as :meth:`targets` gives it.
+
+    Keys written: ``"loss_reward"`` and, where the future is trained, ``"loss_future"``, scalars: mean squared error in units of
+    the targets' variance, summed over the ``N + 2`` networks.
+
+    Raises:
+        ValueError: on a ``gamma`` or ``lmbda`` outside ``[0, 1]``.
+
+    Examples:
+        >>> estimator = InfluenceEstimator(n_agents=2, state_features=3, action_features=2)
+        >>> loss = InfluenceLoss(estimator, gamma=0.99)
+        >>> data = TensorDict({"state": torch.zeros(8, 3), "action": torch.zeros(8, 2, 2), "target": torch.ones(8, 2, 2)}, [8])
+        >>> sorted(loss(data).keys())
+        ['loss_future', 'loss_reward']
+    """
+
+    @dataclass
+    class _AcceptedKeys:
+        """Maps default values for all configurable tensordict keys."""
+
+        target: NestedKey = "target"
+        reward: NestedKey = "reward"
+        done: NestedKey = "done"
+        terminated: NestedKey = "terminated"
+
+    default_keys = _AcceptedKeys
+    tensor_keys: _AcceptedKeys
+
+    estimator_network: InfluenceEstimator
+    estimator_network_params: TensorDictParams
+    target_estimator_network_params: TensorDictParams
+
+    def __init__(
+        self,
+        estimator_network: InfluenceEstimator,
+        *,
+        gamma: float,
+        lmbda: float = 1.0,
+        future: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (("gamma", gamma), ("lmbda", lmbda)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value} is not allowed, allowed: 0 <= {name} <= 1")
+        self.convert_to_functional(
+            estimator_network, "estimator_network", create_target_params=True
+        )
+        self.gamma = gamma
+        self.lmbda = lmbda
+        self.future = future
+
+    @property
+    def in_keys(self) -> list[NestedKey]:
+        return [*self.estimator_network.in_keys, self.tensor_keys.target]
+
+    @property
+    def out_keys(self) -> list[str]:
+        return ["loss_reward", "loss_future"] if self.future else ["loss_reward"]
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        error = self._prediction_error(tensordict)
+        losses = error.flatten(0, -4).mean((0, 2)).sum(0)
+        return TensorDict(dict(zip(self.out_keys, losses)), [])
+
+    def _prediction_error(self, tensordict: TensorDictBase) -> Tensor:
+        """Squared standardised errors, ``[*B, N + 2, N, 2]``."""
+        with self.estimator_network_params.to_module(self.estimator_network):
+            prediction = self.estimator_network.normalised(tensordict)
+            target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
+        return (prediction - target.unsqueeze(-3)).pow(2)
+
+    @torch.no_grad()
+    def targets(self, tensordict: TensorDictBase) -> Tensor:
+        """Regression targets of a batch of trajectories.
+
+        The future target is the discounted return from the NEXT step on. It is discounted once, where
+        the authors' public code discounts it twice. It stops where an episode terminates, and bootstraps with
+        the estimator's own state value where it is truncated and where the batch ends in mid-episode.
+
+        Args:
+            tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next", "done")`` and
+                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is trained, the estimator's input under
+                ``"next"``.
+
+        Returns:
+            Tensor: ``[*B, T, N, 2]``: the reward, and ``gamma F`` (zero where the future is not trained).
+        """
+        reward = tensordict.get(("next", self.tensor_keys.reward))
+        if not self.future:
+            return torch.stack([reward, torch.zeros_like(reward)], dim=-1)
+        with self.estimator_network_params.to_module(self.estimator_network):
+            next_value = self.estimator_network.state_value(tensordict.get("next"))
+        returns = vec_td_lambda_return_estimate(
+            self.gamma,
+            self.lmbda,
+            next_value,
+            reward,
+            tensordict.get(("next", self.tensor_keys.done)).expand(reward.shape),
+            tensordict.get(("next", self.tensor_keys.terminated)).expand(reward.shape),
+        )
+        return torch.stack([reward, returns - reward], dim=-1)
+
+    @torch.no_grad()
+    def value_influence(self, tensordict: TensorDictBase) -> Tensor:
+        """Value influence by the target parameters, ``[*B, N, N]``, see :meth:`InfluenceEstimator.value_influence`."""
+        with self.target_estimator_network_params.to_module(self.estimator_network):
+            return self.estimator_network.value_influence(tensordict, future=self.future)
+
+    @torch.no_grad()
+    def update_normalisation(self, target: Tensor) -> None:
+        """Standardise by ``target`` ``[*B, N, 2]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`."""
+        with self.estimator_network_params.to_module(self.estimator_network):
+            self.estimator_network.update_normalisation(target)
+
+    @torch.no_grad()
+    def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+        """Share of the targets' variance that the full prediction explains, by part; below 0 it is worse than the mean.
+
+        Args:
+            tensordict (TensorDictBase): as for :meth:`forward`.
+
+        Returns:
+            dict[str, Tensor]: a scalar for ``"reward"`` and, where it is trained, ``"future"``.
+                ``nan`` where the target does not vary.
+        """
+        target = tensordict.get(self.tensor_keys.target)
+        with self.estimator_network_params.to_module(self.estimator_network):
+            network = self.estimator_network
+            prediction = network.denormalise(network.normalised(tensordict, slice(0, 1)))
+        error = (prediction.squeeze(-3) - target).pow(2).flatten(0, -3).mean(0)
+        variance = target.flatten(0, -3).var(0, unbiased=False)
+        varies = variance > 1e-8
+        share = torch.where(varies, 1 - error / variance, torch.nan).nanmean(0)
+        return dict(zip(("reward", "future") if self.future else ("reward",), share))
+
+    def make_value_estimator(self, *args, **kwargs) -> None:
+        raise NotImplementedError("the targets of InfluenceLoss come from InfluenceLoss.targets")

@@ -1,0 +1,124 @@
+"""The one file that touches registries: makes BenchMARL and Hydra know this package's names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from types import ModuleType
+
+import benchmarl
+from benchmarl.algorithms import algorithm_config_registry
+from benchmarl.algorithms.common import AlgorithmConfig
+from benchmarl.environments import _task_class_registry, task_config_registry
+from benchmarl.environments.common import Task
+from benchmarl.experiment import Experiment
+from hydra.core.config_store import ConfigStore
+
+from benchmarl_reciprocator.algorithms import shipped_algorithms
+from benchmarl_reciprocator.task_callback import TaskCallback
+from benchmarl_reciprocator.tasks.task import (
+    SocialDilemmaClass,
+    SocialDilemmaTask,
+    shipped_tasks,
+    task_enum,
+)
+
+PACKAGE = __name__.rpartition(".")[0]
+
+
+def register() -> None:
+    """Register everything that ships. Calling it again changes nothing."""
+    if "reciprocator" in algorithm_config_registry:
+        return
+    for name in shipped_algorithms():
+        register_algorithm(importlib.import_module(f"{PACKAGE}.algorithms.{name}"))
+    for name in shipped_tasks():
+        module = importlib.import_module(f"{PACKAGE}.tasks.{name}")
+        _add_task(module, name, SocialDilemmaTask[name.upper()])
+    _let_tasks_add_callbacks()
+
+
+def register_algorithm(module: ModuleType) -> None:
+    """Register the algorithm whose configuration class ``module`` defines, under the module's name.
+
+    Args:
+        module (ModuleType): defines exactly one public subclass of BenchMARL's ``AlgorithmConfig``.
+
+    Raises:
+        ValueError: if it defines none or several.
+    """
+    name = module.__name__.rpartition(".")[2]
+    configs = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member)
+        and issubclass(member, AlgorithmConfig)
+        and member.__module__ == module.__name__
+        and not member.__name__.startswith("_")
+    ]
+    if len(configs) != 1:
+        raise ValueError(
+            f"{module.__name__} must define exactly one public AlgorithmConfig, "
+            f"got {[config.__name__ for config in configs]}"
+        )
+    algorithm_config_registry[name] = configs[0]
+    ConfigStore.instance().store(name=f"{name}_config", group="algorithm", node=configs[0])
+
+
+def register_task(module: ModuleType) -> Task:
+    """Register a social dilemma of the user's own, under the module's name.
+
+    Args:
+        module (ModuleType): defines a dataclass ``TaskConfig`` with a default for every option and the methods ``make_env`` and
+            ``metrics``, as the files in ``tasks/`` do.
+
+    Returns:
+        Task: the enum member, for ``.get_task(config)``. From the command line the task is
+        ``social_dilemmas/<name>``.
+
+    Raises:
+        ValueError: if ``TaskConfig`` is missing, or an option without a default.
+    """
+    name = (module.__spec__ or module).name if module.__name__ == "__main__" else module.__name__
+    name = name.rpartition(".")[2]
+    config = getattr(module, "TaskConfig", None)
+    if config is None:
+        raise ValueError(f"{module.__name__} must define a dataclass TaskConfig")
+    member = task_enum(f"{name}_task", [name])[name.upper()]
+    _add_task(module, name, member)
+    ConfigStore.instance().store(
+        name=name, group=f"task/{SocialDilemmaClass.env_name()}", node=config
+    )
+    return member
+
+
+def _add_task(module: ModuleType, name: str, member: Task) -> None:
+    environment = SocialDilemmaClass.env_name()
+    task_config_registry[f"{environment}/{name}"] = member
+    _task_class_registry[f"{environment}_{name}"] = module.TaskConfig
+    ConfigStore.instance().store(
+        name=f"{environment}_{name}_config", group="task", node=module.TaskConfig
+    )
+    # BenchMARL finds the dataclass that type-checks a task by importing this name.
+    parent = f"{benchmarl.environments.__name__}.{environment}"
+    sys.modules.setdefault(parent, ModuleType(parent))
+    sys.modules[f"{parent}.{name}"] = module
+
+
+def _let_tasks_add_callbacks() -> None:
+    """Attach :class:`TaskCallback` to every experiment on a social dilemma, whatever its algorithm.
+
+    BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for
+    them and a task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
+    """
+    on_setup = Experiment._on_setup
+
+    def on_setup_with_task_callback(experiment: Experiment) -> None:
+        if isinstance(experiment.task, SocialDilemmaClass):
+            callback = TaskCallback()
+            callback.experiment = experiment
+            experiment.callbacks = [*experiment.callbacks, callback]
+        on_setup(experiment)
+
+    Experiment._on_setup = on_setup_with_task_callback

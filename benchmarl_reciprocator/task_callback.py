@@ -1,0 +1,78 @@
+"""What every experiment on a social dilemma does besides training, whatever its algorithm."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+from benchmarl.algorithms import QmixConfig, VdnConfig
+from benchmarl.algorithms.common import AlgorithmConfig
+from benchmarl.experiment.callback import Callback
+from tensordict import TensorDictBase
+
+
+class GroupingWarning(UserWarning):
+    """An algorithm that works within a group was given groups of one agent."""
+
+
+class TaskCallback(Callback):
+    """Writes the task's measures into the evaluation JSON and logs, and warns of a grouping that defeats the algorithm."""
+
+    def on_setup(self) -> None:
+        self._warn_of_lonely_groups()
+        self._keep_earlier_results()
+
+    def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
+        experiment = self.experiment
+        metrics = experiment.task.evaluation_metrics(rollouts)
+        if not metrics:
+            return
+        experiment.logger.log(
+            {f"eval/{key}": value.nanmean().item() for key, value in metrics.items()},
+            step=experiment.n_iters_performed,
+        )
+        if experiment.logger.json_writer is not None:
+            experiment.logger.json_writer.write(
+                metrics=metrics,
+                total_frames=experiment.total_frames,
+                evaluation_step=experiment.total_frames // experiment.config.evaluation_interval,
+            )
+
+    def _warn_of_lonely_groups(self) -> None:
+        config = self.experiment.algorithm_config
+        lonely = all(len(agents) == 1 for agents in self.experiment.group_map.values())
+        if lonely and needs_joint_group(config):
+            name = self.experiment.algorithm_name
+            becomes = "independent learners of its kind"
+            warnings.warn(
+                f"algorithm={name} pools the agents of a group, but task.grouping="
+                f"{self.experiment.task.config.get('grouping')!r} gives every agent a group of its own: the run "
+                f"trains {becomes}, not what its name says. Set task.grouping=one_group, or use +preset=<task>, "
+                "which picks the grouping by algorithm.",
+                GroupingWarning,
+                stacklevel=2,
+            )
+
+    def _keep_earlier_results(self) -> None:
+        """Go on with the JSON of a resumed run, which BenchMARL would start anew."""
+        writer = self.experiment.logger.json_writer
+        if self.experiment.config.restore_file is None or writer is None:
+            return
+        experiment = self.experiment
+        try:
+            with open(writer.path) as file:
+                tasks = json.load(file)[experiment.environment_name]
+            seeds = tasks[experiment.task_name][experiment.algorithm_name]
+            writer.run_data.update(seeds[f"seed_{experiment.seed}"])
+        except FileNotFoundError:
+            return
+        except (json.JSONDecodeError, KeyError) as error:
+            warnings.warn(
+                f"{writer.path} holds no readable earlier results ({error!r}): it is written anew",
+                stacklevel=2,
+            )
+
+
+def needs_joint_group(config: AlgorithmConfig) -> bool:
+    """Whether the algorithm's critic or mixer pools the agents of a group."""
+    return config.has_centralized_critic() or isinstance(config, (QmixConfig, VdnConfig))

@@ -1,0 +1,1 @@
+"""Yaml configuration, found by Hydra as ``pkg://benchmarl_reciprocator.conf``."""

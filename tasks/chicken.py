@@ -1,0 +1,20 @@
+"""Iterated chicken (snowdrift): action 0 gives way (cooperates), action 1 does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from benchmarl_reciprocator.tasks.matrix_game import MatrixGameOptions, symmetric_table
+
+# Rewards of the row player for CC, CD, DC, DD: Leibo et al. 2017 (arXiv 1702.03037), figure 1.
+PAYOFFS = (3.0, 1.0, 4.0, 0.0)
+
+
+@dataclass
+class TaskConfig(MatrixGameOptions):
+    """The options of all matrix games."""
+
+    def payoff_table(self) -> Tensor:
+        return symmetric_table(PAYOFFS)

@@ -1,0 +1,233 @@
+"""What all social dilemmas share: a batch of simultaneous-move environments as one TorchRL environment."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Categorical, Composite, Unbounded
+from torchrl.envs import EnvBase
+
+GROUPINGS = ("per_agent", "one_group")
+
+
+class SocialDilemmaEnv(EnvBase):
+    """Base of the social dilemmas: ``N`` agents act at once in each of ``num_envs`` environments stepped together.
+
+    A game states its rules in four methods on plain tensors: :meth:`start`, :meth:`transition`,
+    :meth:`observations` and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are
+    taken care of here.
+
+    Args:
+        n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``.
+        observation_shape (sequence of int): shape ``*O`` of one agent's observation.
+        state_shape (sequence of int): shape ``*S`` of the global state.
+        info_keys (sequence of str): names of what :meth:`transition` reports for each agent.
+
+    Keyword Args:
+        num_envs (int): number of environments ``B``.
+        max_steps (int): an episode is truncated after so many steps.
+        continuation_probability (float): chance, in ``(0, 1]``, that the episode goes on after a step; it terminates otherwise.
+        grouping (str): ``"per_agent"``, one group for each agent (self-interested learners), or ``"one_group"``,
+            all agents in one group (centralised critics and mixers work within a group).
+        device (torch.device): device of all tensors.
+        seed (int, optional): seed of the environments' own random numbers.
+
+    Raises:
+        ValueError: on a bad option, naming the key, the value and what is allowed.
+    """
+
+    def __init__(
+        self,
+        n_actions: Sequence[int],
+        observation_shape: Sequence[int],
+        state_shape: Sequence[int],
+        info_keys: Sequence[str] = (),
+        *,
+        num_envs: int,
+        max_steps: int,
+        continuation_probability: float = 1.0,
+        grouping: str = "per_agent",
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
+    ) -> None:
+        check_option("task.max_steps", max_steps, max_steps >= 1, "an integer >= 1")
+        check_option(
+            "task.continuation_probability",
+            continuation_probability,
+            0 < continuation_probability <= 1,
+            "0 < probability <= 1",
+        )
+        check_option("task.grouping", grouping, grouping in GROUPINGS, " | ".join(GROUPINGS))
+        check_option(
+            "task.grouping",
+            grouping,
+            grouping == "per_agent" or len(set(n_actions)) == 1,
+            f"per_agent where agents have different numbers of actions ({list(n_actions)})",
+        )
+        super().__init__(device=device, batch_size=[num_envs])
+        self.n_agents = len(n_actions)
+        self.n_actions = list(n_actions)
+        self.max_steps = max_steps
+        self.continuation_probability = continuation_probability
+        self.grouping = grouping
+        self.info_keys = list(info_keys)
+        names = [f"agent_{i}" for i in range(self.n_agents)]
+        self.group_map = (
+            {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
+        )
+        self._group_slices = {}
+        first = 0
+        for group, agents in self.group_map.items():
+            self._group_slices[group] = slice(first, first + len(agents))
+            first += len(agents)
+        self._make_specs(tuple(observation_shape), tuple(state_shape))
+        self._generator = torch.Generator(device=self.device)
+        self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self.set_seed(seed if seed is not None else torch.initial_seed() % 2**31)
+
+    @abstractmethod
+    def start(self, where: Tensor) -> None:
+        """Set the environments in the boolean mask ``where`` ``[B]`` to the start of an episode."""
+
+    @abstractmethod
+    def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Play one step.
+
+        Args:
+            actions (Tensor): ``[B, N]``, integers.
+
+        Returns:
+            tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and ``[B, N]`` for each of the info keys.
+        """
+
+    @abstractmethod
+    def observations(self) -> Tensor:
+        """What each agent sees now, from its own point of view: ``[B, N, *O]``, float."""
+
+    @abstractmethod
+    def state(self) -> Tensor:
+        """The global state now: ``[B, *S]``, float."""
+
+    def random(self, *shape: int) -> Tensor:
+        """Uniform random numbers ``[*shape]`` in ``[0, 1)`` from the environments' own generator."""
+        return torch.rand(*shape, generator=self._generator, device=self.device)
+
+    def random_normal(self, *shape: int) -> Tensor:
+        """Standard normal random numbers ``[*shape]`` from the environments' own generator."""
+        return torch.randn(*shape, generator=self._generator, device=self.device)
+
+    def _make_specs(self, observation_shape: tuple, state_shape: tuple) -> None:
+        batch = self.batch_size
+        observation, action, reward = Composite(shape=batch), Composite(shape=batch), {}
+        for group, agents in self.group_map.items():
+            shape = (*batch, len(agents))
+            first = self._group_slices[group].start
+            observation[group] = Composite(
+                observation=Unbounded((*shape, *observation_shape), device=self.device),
+                shape=shape,
+                device=self.device,
+            )
+            if self.info_keys:
+                observation[group, "info"] = Composite(
+                    {key: Unbounded((*shape, 1), device=self.device) for key in self.info_keys},
+                    shape=shape,
+                    device=self.device,
+                )
+            action[group] = Composite(
+                action=Categorical(self.n_actions[first], shape=shape, device=self.device),
+                shape=shape,
+                device=self.device,
+            )
+            reward[group] = Composite(
+                reward=Unbounded((*shape, 1), device=self.device), shape=shape, device=self.device
+            )
+        observation["state"] = Unbounded((*batch, *state_shape), device=self.device)
+        flag = Categorical(2, shape=(*batch, 1), dtype=torch.bool, device=self.device)
+        self.observation_spec = observation
+        self.action_spec = action
+        self.reward_spec = Composite(reward, shape=batch, device=self.device)
+        self.done_spec = Composite(
+            done=flag,
+            terminated=flag.clone(),
+            truncated=flag.clone(),
+            shape=batch,
+            device=self.device,
+        )
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs) -> TensorDictBase:
+        if tensordict is not None and "_reset" in tensordict.keys():
+            where = tensordict.get("_reset").reshape(self.batch_size)
+        else:
+            where = torch.ones(self.batch_size, dtype=torch.bool, device=self.device)
+        self._steps = self._steps.masked_fill(where, 0)
+        self.start(where)
+        false = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
+        zeros = torch.zeros(*self.batch_size, self.n_agents, device=self.device)
+        return self._assemble(
+            None,
+            {key: zeros for key in self.info_keys},
+            {"done": false, "terminated": false.clone(), "truncated": false.clone()},
+        )
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        actions = torch.cat([tensordict.get((group, "action")) for group in self.group_map], dim=-1)
+        rewards, info = self.transition(actions)
+        self._steps = self._steps + 1
+        truncated = (self._steps >= self.max_steps).unsqueeze(-1)
+        if self.continuation_probability < 1:
+            terminated = self.random(*self.batch_size, 1) >= self.continuation_probability
+        else:
+            terminated = torch.zeros_like(truncated)
+        flags = {"done": truncated | terminated, "terminated": terminated, "truncated": truncated}
+        return self._assemble(rewards, info, flags)
+
+    def _assemble(
+        self, rewards: Tensor | None, info: dict[str, Tensor], flags: dict[str, Tensor]
+    ) -> TensorDictBase:
+        observations = self.observations()
+        out = {**flags, "state": self.state()}
+        for group, members in self._group_slices.items():
+            entries = {"observation": observations[:, members]}
+            size = [*self.batch_size, members.stop - members.start]
+            if rewards is not None:
+                entries["reward"] = rewards[:, members].unsqueeze(-1)
+            if info:
+                entries["info"] = TensorDict(
+                    {key: value[:, members].unsqueeze(-1) for key, value in info.items()},
+                    size,
+                    device=self.device,
+                )
+            out[group] = TensorDict(entries, size, device=self.device)
+        return TensorDict(out, self.batch_size, device=self.device)
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self._generator.manual_seed(seed)
+
+
+def check_option(key: str, value: object, valid: bool, allowed: str) -> None:
+    """Raise one ``ValueError`` that names the config key, the value and what is allowed, unless ``valid``."""
+    if not valid:
+        raise ValueError(f"{key}={value!r} is not allowed, allowed: {allowed}")
+
+
+def joint_entry(trajectory: TensorDictBase, *path: str) -> Tensor:
+    """One entry of all agents, whatever the grouping.
+
+    Args:
+        trajectory (TensorDictBase): ``[*B]``, as collected from a :class:`SocialDilemmaEnv`.
+        *path (str): where the entry is, without the group: ``("action",)``, ``("next", "reward")``.
+
+    Returns:
+        Tensor: ``[*B, N]``.
+    """
+    prefix, rest = (("next",), path[1:]) if path[0] == "next" else ((), path)
+    groups = [key for key in trajectory.keys() if key == "agents" or key.startswith("agent_")]
+    groups.sort(key=lambda group: (len(group), group))
+    parts = [trajectory.get((*prefix, group, *rest)) for group in groups]
+    size = trajectory.ndim + 1
+    return torch.cat([part.flatten(size - 1, -1) for part in parts], dim=-1)

@@ -1,0 +1,219 @@
+"""Iterated matrix games: any payoff table, two to N players, any number of actions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, dataclass
+from typing import Any, Optional
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from benchmarl_reciprocator.tasks.cooperation import cooperation_metrics
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
+
+OBSERVATIONS = ("joint", "per_agent")
+
+
+class MatrixGameEnv(SocialDilemmaEnv):
+    """An iterated matrix game.
+
+    Every agent sees the last joint action from its own point of view (its own action first, then the others in the
+    order of seats after it) and a flag for the first step of an episode.
+
+    Args:
+        payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``; the last dimension is the agent.
+        cooperative_action (int, optional): the action that counts as cooperating in the measures; none if ``None``.
+        reward_noise (float): standard deviation of normal noise on every reward, in units of reward.
+        action_noise (float): chance, in ``[0, 1]``, that an action is replaced by a uniformly random one
+            (a "trembling hand").
+        observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or ``"per_agent"``, one one-hot
+            for every agent, ``N A + 1`` values.
+
+    The other keyword arguments are those of :class:`SocialDilemmaEnv`.
+
+    Raises:
+        ValueError: on a payoff table of the wrong shape or with entries that are not finite, or another bad option.
+    """
+
+    def __init__(
+        self,
+        payoffs: Tensor,
+        *,
+        cooperative_action: int | None = 0,
+        reward_noise: float = 0.0,
+        action_noise: float = 0.0,
+        observation: str = "joint",
+        **kwargs,
+    ) -> None:
+        n_agents = payoffs.shape[-1] if payoffs.ndim else 0
+        check_option(
+            "task.payoffs",
+            f"a table of shape {list(payoffs.shape)}",
+            n_agents >= 2 and payoffs.ndim == n_agents + 1 and min(payoffs.shape) >= 1,
+            "shape [A_1, ..., A_N, N] for N >= 2 agents with A_i actions (two players, two actions: [2, 2, 2])",
+        )
+        check_option(
+            "task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "finite numbers"
+        )
+        n_actions = list(payoffs.shape[:-1])
+        check_option(
+            "task.reward_noise",
+            reward_noise,
+            reward_noise >= 0 and math.isfinite(reward_noise),
+            "a finite number >= 0",
+        )
+        check_option(
+            "task.action_noise", action_noise, 0 <= action_noise <= 1, "0 <= probability <= 1"
+        )
+        check_option(
+            "task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS)
+        )
+        check_option(
+            "task.observation",
+            observation,
+            observation == "joint" or len(set(n_actions)) == 1,
+            f"joint where agents have different numbers of actions ({n_actions})",
+        )
+        check_option(
+            "task.cooperative_action",
+            cooperative_action,
+            cooperative_action is None or 0 <= cooperative_action < min(n_actions),
+            f"null or one of the actions 0 to {min(n_actions) - 1}",
+        )
+        joint_actions = math.prod(n_actions)
+        width = joint_actions if observation == "joint" else sum(n_actions)
+        super().__init__(
+            n_actions,
+            observation_shape=[width + 1],
+            state_shape=[width + 1],
+            info_keys=["cooperate"] if cooperative_action is not None else [],
+            **kwargs,
+        )
+        self.payoffs = payoffs.to(self.device)
+        self.cooperative_action = cooperative_action
+        self.reward_noise = reward_noise
+        self.action_noise = action_noise
+        self.observation = observation
+
+        seats = torch.arange(n_agents, device=self.device)
+        self._own_view = (seats.unsqueeze(-1) + seats) % n_agents
+        sizes = torch.tensor(n_actions, device=self.device)
+        self._sizes = sizes
+        viewed = sizes[self._own_view]
+        # Place value of every seat in the number of a joint action, by the agent that looks at it.
+        self._place = viewed.flip(-1).cumprod(-1).flip(-1) // viewed
+        self._flat_payoffs = self.payoffs.reshape(joint_actions, n_agents)
+        self._last = torch.zeros(*self.batch_size, n_agents, dtype=torch.long, device=self.device)
+        self._first = torch.ones(*self.batch_size, dtype=torch.bool, device=self.device)
+
+    def start(self, where: Tensor) -> None:
+        self._first = self._first | where
+
+    def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.action_noise:
+            slips = self.random(*actions.shape) < self.action_noise
+            anything = (self.random(*actions.shape) * self._sizes).long()
+            actions = torch.where(slips, anything, actions)
+        self._last = actions
+        self._first = torch.zeros_like(self._first)
+        rewards = self._flat_payoffs[(actions * self._place[0]).sum(-1)]
+        if self.reward_noise:
+            rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
+        if self.cooperative_action is None:
+            return rewards, {}
+        return rewards, {"cooperate": (actions == self.cooperative_action).float()}
+
+    def observations(self) -> Tensor:
+        return self._encode(self._last[:, self._own_view], self._place)
+
+    def state(self) -> Tensor:
+        return self._encode(self._last, self._place[0])
+
+    def _encode(self, actions: Tensor, place: Tensor) -> Tensor:
+        """One-hot of joint actions ``[*B, N]`` and the flag of the first step, ``[*B, O]``."""
+        if self.observation == "joint":
+            code = one_hot((actions * place).sum(-1), len(self._flat_payoffs))
+        else:
+            code = one_hot(actions, self.n_actions[0]).flatten(-2)
+        first = self._first.view(-1, *[1] * (code.ndim - 1))
+        return torch.cat([code * ~first, first.expand(*code.shape[:-1], 1)], dim=-1).float()
+
+
+def symmetric_table(row_rewards: tuple[float, float, float, float]) -> Tensor:
+    """Payoff table ``[2, 2, 2]`` of a symmetric game from the row player's rewards for CC, CD, DC, DD."""
+    row = torch.tensor(row_rewards).reshape(2, 2)
+    return torch.stack([row, row.T], dim=-1)
+
+
+@dataclass
+class MatrixGameOptions:
+    """Options that all matrix games share, see :class:`MatrixGameEnv` and :class:`SocialDilemmaEnv`."""
+
+    max_steps: int = MISSING
+    continuation_probability: float = MISSING
+    reward_noise: float = MISSING
+    action_noise: float = MISSING
+    observation: str = MISSING
+    grouping: str = MISSING
+
+    def payoff_table(self) -> Tensor:
+        """Rewards by joint action, ``[A_1, ..., A_N, N]``."""
+        raise NotImplementedError
+
+    def cooperates_with(self) -> int | None:
+        """The action that counts as cooperating."""
+        return 0
+
+    def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> MatrixGameEnv:
+        """The environment that these options describe."""
+        return MatrixGameEnv(
+            self.payoff_table(),
+            cooperative_action=self.cooperates_with(),
+            reward_noise=self.reward_noise,
+            action_noise=self.action_noise,
+            observation=self.observation,
+            num_envs=num_envs,
+            max_steps=self.max_steps,
+            continuation_probability=self.continuation_probability,
+            grouping=self.grouping,
+            device=device,
+            seed=seed,
+        )
+
+    def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
+        """Cooperation measures of trajectories ``[E, T]``, see :func:`cooperation_metrics`."""
+        if self.cooperates_with() is None:
+            return {}
+        return cooperation_metrics(
+            joint_entry(trajectories, "next", "info", "cooperate"),
+            trajectories.get("state")[..., -1].bool(),
+            valid,
+        )
+
+
+@dataclass
+class TaskConfig(MatrixGameOptions):
+    """Any payoff table, given in yaml or on the command line.
+
+    Args:
+        payoffs (nested lists): rewards by joint action, ``[A_1, ..., A_N, N]``.
+        cooperative_action (int, optional): the action that counts as cooperating in the measures.
+    """
+
+    payoffs: Any = MISSING
+    cooperative_action: Optional[int] = MISSING
+
+    def payoff_table(self) -> Tensor:
+        try:
+            return torch.tensor(self.payoffs, dtype=torch.float32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"task.payoffs={self.payoffs!r} is not allowed, allowed: nested lists of numbers with "
+                "equal lengths, of shape [A_1, ..., A_N, N]"
+            ) from error
+
+    def cooperates_with(self) -> int | None:
+        return self.cooperative_action

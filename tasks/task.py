@@ -1,0 +1,137 @@
+"""BenchMARL's view of the social dilemmas: one task class for all, one enum of those that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarl.environments.common import Task, TaskClass, _get_task_config_class
+from benchmarl.utils import DEVICE_TYPING, _read_yaml_config
+from tensordict import TensorDictBase, pad_sequence
+from torch import Tensor
+from torchrl.data import Composite
+from torchrl.envs import EnvBase
+
+import benchmarl_reciprocator.conf
+
+CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "task"
+
+
+class SocialDilemmaClass(TaskClass):
+    """A social dilemma as a BenchMARL task.
+
+    The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment, and
+    ``metrics`` measures what the task is about.
+    """
+
+    @property
+    def options(self) -> Any:
+        """The task's ``TaskConfig`` with this task's values."""
+        return _get_task_config_class(self.env_name(), self.name.lower())(**self.config)
+
+    def get_env_fun(
+        self,
+        num_envs: int,
+        continuous_actions: bool,
+        seed: int | None,
+        device: DEVICE_TYPING,
+    ) -> Callable[[], EnvBase]:
+        options = self.options
+        return lambda: options.make_env(num_envs=num_envs, device=device, seed=seed)
+
+    def supports_continuous_actions(self) -> bool:
+        return False
+
+    def supports_discrete_actions(self) -> bool:
+        return True
+
+    def max_steps(self, env: EnvBase) -> int:
+        return env.max_steps
+
+    def has_render(self, env: EnvBase) -> bool:
+        return False
+
+    def group_map(self, env: EnvBase) -> dict[str, list[str]]:
+        return env.group_map
+
+    def observation_spec(self, env: EnvBase) -> Composite:
+        spec = env.full_observation_spec_unbatched.clone()
+        del spec["state"]
+        for group in self.group_map(env):
+            if "info" in spec[group].keys():
+                del spec[group, "info"]
+        return spec
+
+    def info_spec(self, env: EnvBase) -> Composite | None:
+        spec = env.full_observation_spec_unbatched.clone()
+        del spec["state"]
+        for group in self.group_map(env):
+            if "info" not in spec[group].keys():
+                return None
+            del spec[group, "observation"]
+        return spec
+
+    def state_spec(self, env: EnvBase) -> Composite | None:
+        spec = env.full_observation_spec_unbatched
+        return Composite({"state": spec["state"].clone()}, shape=spec.shape)
+
+    def action_spec(self, env: EnvBase) -> Composite:
+        return env.full_action_spec_unbatched
+
+    def action_mask_spec(self, env: EnvBase) -> Composite | None:
+        return None
+
+    @staticmethod
+    def env_name() -> str:
+        return "social_dilemmas"
+
+    def log_info(self, batch: TensorDictBase) -> dict[str, float]:
+        trajectories = batch.reshape(-1, batch.shape[-1])
+        valid = torch.ones(trajectories.shape, dtype=torch.bool, device=batch.device)
+        metrics = self.options.metrics(trajectories, valid)
+        return {f"collection/{key}": value.nanmean().item() for key, value in metrics.items()}
+
+    def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
+        """The task's own measures of evaluation episodes.
+
+        Args:
+            rollouts (list of TensorDictBase): ``E`` episodes, ``[T]`` each, of any lengths.
+
+        Returns:
+            dict[str, Tensor]: each ``[E]``, one value for every episode.
+        """
+        padded = pad_sequence(rollouts)
+        lengths = torch.tensor([len(rollout) for rollout in rollouts], device=padded.device)
+        time = torch.arange(padded.shape[1], device=padded.device)
+        return self.options.metrics(padded, time < lengths.unsqueeze(-1))
+
+
+class _SocialDilemmaTask(Task):
+    """Where the social dilemmas' yaml files are: in this package, not in BenchMARL."""
+
+    @staticmethod
+    def associated_class() -> type[TaskClass]:
+        return SocialDilemmaClass
+
+    def get_from_yaml(self, path: str | None = None) -> TaskClass:
+        """The task with the options of its yaml file, or of that at ``path``."""
+        default = CONF_FOLDER / self.env_name() / f"{self.name.lower()}.yaml"
+        config = _read_yaml_config(str(path if path is not None else default))
+        config_class = _get_task_config_class(self.env_name(), self.name.lower())
+        return self.get_task(config=dict(config_class(**config).__dict__))
+
+
+def task_enum(name: str, tasks: list[str], module: str = __name__) -> type[Task]:
+    """An enum of social dilemmas, members in upper case."""
+    return _SocialDilemmaTask(name, [(task.upper(), None) for task in tasks], module=module)
+
+
+def shipped_tasks() -> list[str]:
+    """Names of the tasks in this package: those that have a yaml file."""
+    folder = CONF_FOLDER / SocialDilemmaClass.env_name()
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+SocialDilemmaTask = task_enum("SocialDilemmaTask", shipped_tasks())
