@@ -8,6 +8,7 @@ from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from benchmarl.hydra_config import load_experiment_from_hydra
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 
 def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()) -> Experiment:
@@ -23,4 +24,6 @@ def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()
     with initialize_config_module("benchmarl.conf", version_base=None):
         cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
     task = cfg.hydra.runtime.choices.task
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
     return load_experiment_from_hydra(cfg, task_name=task, callbacks=list(callbacks))

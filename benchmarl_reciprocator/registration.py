@@ -14,9 +14,10 @@ from benchmarl.environments import _task_class_registry, task_config_registry
 from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from benchmarl_reciprocator.algorithms import shipped_algorithms
-from benchmarl_reciprocator.task_callback import TaskCallback
+from benchmarl_reciprocator.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
     SocialDilemmaClass,
     SocialDilemmaTask,
@@ -36,6 +37,7 @@ def register() -> None:
     for name in shipped_tasks():
         module = importlib.import_module(f"{PACKAGE}.tasks.{name}")
         _add_task(module, name, SocialDilemmaTask[name.upper()])
+    OmegaConf.register_new_resolver("social_dilemma_grouping", _grouping)
     _let_tasks_add_callbacks()
 
 
@@ -104,6 +106,12 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
     parent = f"{benchmarl.environments.__name__}.{environment}"
     sys.modules.setdefault(parent, ModuleType(parent))
     sys.modules[f"{parent}.{name}"] = module
+
+
+def _grouping(*, _root_: DictConfig) -> str:
+    """The grouping of a social dilemma that the chosen algorithm needs, for presets."""
+    algorithm = OmegaConf.to_object(_root_.algorithm)
+    return "one_group" if needs_joint_group(algorithm) else "per_agent"
 
 
 def _let_tasks_add_callbacks() -> None:

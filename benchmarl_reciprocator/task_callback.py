@@ -12,14 +12,14 @@ from tensordict import TensorDictBase
 
 
 class GroupingWarning(UserWarning):
-    """An algorithm that works within a group was given groups of one agent."""
+    """The grouping or sharing of parameters makes an algorithm something else than its name says."""
 
 
 class TaskCallback(Callback):
     """Writes the task's measures into the evaluation JSON and logs, and warns of a grouping that defeats the algorithm."""
 
     def on_setup(self) -> None:
-        self._warn_of_lonely_groups()
+        self._warn_of_defeated_algorithm()
         self._keep_earlier_results()
 
     def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
@@ -38,17 +38,24 @@ class TaskCallback(Callback):
                 evaluation_step=experiment.total_frames // experiment.config.evaluation_interval,
             )
 
-    def _warn_of_lonely_groups(self) -> None:
-        config = self.experiment.algorithm_config
-        lonely = all(len(agents) == 1 for agents in self.experiment.group_map.values())
+    def _warn_of_defeated_algorithm(self) -> None:
+        experiment = self.experiment
+        config = experiment.algorithm_config
+        lonely = all(len(agents) == 1 for agents in experiment.group_map.values())
         if lonely and needs_joint_group(config):
-            name = self.experiment.algorithm_name
-            becomes = "independent learners of its kind"
             warnings.warn(
-                f"algorithm={name} pools the agents of a group, but task.grouping="
-                f"{self.experiment.task.config.get('grouping')!r} gives every agent a group of its own: the run "
-                f"trains {becomes}, not what its name says. Set task.grouping=one_group, or use +preset=<task>, "
+                f"algorithm={experiment.algorithm_name} pools the agents of a group, but task.grouping="
+                f"{experiment.task.config['grouping']!r} gives every agent a group of its own: the run trains "
+                "independent learners, not what its name says. Set task.grouping=one_group, or use +preset=<task>, "
                 "which picks the grouping by algorithm.",
+                GroupingWarning,
+                stacklevel=2,
+            )
+        if not lonely and config.has_centralized_critic() and getattr(config, "share_param_critic", False):
+            warnings.warn(
+                f"algorithm={experiment.algorithm_name} with algorithm.share_param_critic=True has one value for all "
+                "agents of a group, but their rewards differ: each is trained on the others' advantages. Set "
+                "algorithm.share_param_critic=False.",
                 GroupingWarning,
                 stacklevel=2,
             )

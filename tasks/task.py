@@ -15,6 +15,7 @@ from torchrl.data import Composite
 from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
+from benchmarl_reciprocator.tasks.environment import joint_entry
 
 CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "task"
 
@@ -94,7 +95,7 @@ class SocialDilemmaClass(TaskClass):
         return {f"collection/{key}": value.nanmean().item() for key, value in metrics.items()}
 
     def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
-        """The task's own measures of evaluation episodes.
+        """Every agent's return, whatever the grouping, and the task's own measures of evaluation episodes.
 
         Args:
             rollouts (list of TensorDictBase): ``E`` episodes, ``[T]`` each, of any lengths.
@@ -105,7 +106,10 @@ class SocialDilemmaClass(TaskClass):
         padded = pad_sequence(rollouts)
         lengths = torch.tensor([len(rollout) for rollout in rollouts], device=padded.device)
         time = torch.arange(padded.shape[1], device=padded.device)
-        return self.options.metrics(padded, time < lengths.unsqueeze(-1))
+        valid = time < lengths.unsqueeze(-1)
+        returns = (joint_entry(padded, "next", "reward") * valid.unsqueeze(-1)).sum(-2)
+        by_agent = {f"agent_{i}_return": value for i, value in enumerate(returns.unbind(-1))}
+        return {**by_agent, **self.options.metrics(padded, valid)}
 
 
 class _SocialDilemmaTask(Task):

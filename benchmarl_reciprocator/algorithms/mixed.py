@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import MISSING, dataclass
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable
 
 from benchmarl.algorithms import EnsembleAlgorithm, algorithm_config_registry
 from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
@@ -51,15 +51,15 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         others (str): algorithm of all other agents.
         n_focal (int): number of focal agents.
         groups (dict, optional): the algorithm of every group by name, in place of the three above.
-        overrides (dict): options by algorithm, ``{"ippo": {"entropy_coef": 0.01}}``; the rest as in the
+        overrides (dict, optional): options by algorithm, ``{"ippo": {"entropy_coef": 0.01}}``; the rest as in the
             algorithm's yaml.
     """
 
     focal: str = MISSING
     others: str = MISSING
     n_focal: int = MISSING
-    groups: Optional[Dict[str, str]] = MISSING
-    overrides: Dict[str, Any] = MISSING
+    groups: Any = MISSING
+    overrides: Any = MISSING
 
     def get_algorithm(self, experiment) -> Algorithm:
         assignment = self.assign(experiment.group_map)
@@ -117,20 +117,25 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
             ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an option that it
                 does not have, or if on-policy and off-policy algorithms are mixed.
         """
+        for option in ("groups", "overrides"):
+            value = getattr(self, option)
+            if not (value is None or isinstance(value, dict)):
+                raise ValueError(f"algorithm.{option}={value!r} is not allowed, allowed: null or a mapping")
         names = self.member_names()
         key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
         allowed = sorted(name for name in algorithm_config_registry if name != "mixed")
         for name in names:
             if name not in allowed:
                 raise ValueError(f"{key}={name!r} is not allowed, allowed: {', '.join(allowed)}")
-        for name in self.overrides:
+        overrides = self.overrides or {}
+        for name in overrides:
             if name not in names:
                 raise ValueError(
                     f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}"
                 )
         configs = {name: algorithm_config_registry[name].get_from_yaml() for name in names}
         for name, config in configs.items():
-            for option, value in self.overrides.get(name, {}).items():
+            for option, value in overrides.get(name, {}).items():
                 if not hasattr(config, option):
                     raise ValueError(
                         f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
 import torch
 from benchmarl.experiment.callback import Callback
@@ -47,7 +47,7 @@ class ReciprocityConfig:
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
         estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the observations (or state)
             for the estimator; null: they are flattened.
-        estimator_encoder_options (dict): options of that model in place of its yaml's.
+        estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
         estimator_encoder_features (int): number of features per agent that the encoder gives.
         estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.
         buffer_batches (int): see :class:`InfluenceSchedule`, as all below.
@@ -69,7 +69,7 @@ class ReciprocityConfig:
     future_influence: bool = MISSING
     estimator_num_cells: List[int] = MISSING
     estimator_encoder: Optional[str] = MISSING
-    estimator_encoder_options: Dict[str, Any] = MISSING
+    estimator_encoder_options: Any = MISSING
     estimator_encoder_features: int = MISSING
     estimator_lmbda: float = MISSING
     buffer_batches: int = MISSING
@@ -360,7 +360,7 @@ class ObservationEncoder(TensorDictModuleBase):
         super().__init__()
         model_class = model_config_registry[config.estimator_encoder]
         defaults = model_class.get_from_yaml()
-        options = parse_model_config({"name": None, **config.estimator_encoder_options})
+        options = parse_model_config({"name": None, **(config.estimator_encoder_options or {})})
         for key, value in options.items():
             if not hasattr(defaults, key):
                 raise ValueError(
