@@ -14,7 +14,6 @@ from benchmarl.environments import _task_class_registry, task_config_registry
 from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
 
 from benchmarl_reciprocator.algorithms import shipped_algorithms
 from benchmarl_reciprocator.task_callback import TaskCallback, needs_joint_group
@@ -37,8 +36,7 @@ def register() -> None:
     for name in shipped_tasks():
         module = importlib.import_module(f"{PACKAGE}.tasks.{name}")
         _add_task(module, name, SocialDilemmaTask[name.upper()])
-    OmegaConf.register_new_resolver("social_dilemma_grouping", _grouping)
-    _let_tasks_add_callbacks()
+    _let_tasks_take_part_in_experiments()
 
 
 def register_algorithm(module: ModuleType) -> None:
@@ -108,25 +106,24 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
     sys.modules[f"{parent}.{name}"] = module
 
 
-def _grouping(*, _root_: DictConfig) -> str:
-    """The grouping of a social dilemma that the chosen algorithm needs, for presets."""
-    algorithm = OmegaConf.to_object(_root_.algorithm)
-    return "one_group" if needs_joint_group(algorithm) else "per_agent"
-
-
-def _let_tasks_add_callbacks() -> None:
-    """Attach :class:`TaskCallback` to every experiment on a social dilemma, whatever its algorithm.
+def _let_tasks_take_part_in_experiments() -> None:
+    """Let a social dilemma pick its grouping by the algorithm, and attach :class:`TaskCallback`, whatever the algorithm.
 
     BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for
     them and a task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
+    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it is saved, and the
+    callback comes after, so that it is not saved and then added twice.
     """
-    on_setup = Experiment._on_setup
+    setup_name = Experiment._setup_name
 
-    def on_setup_with_task_callback(experiment: Experiment) -> None:
-        if isinstance(experiment.task, SocialDilemmaClass):
-            callback = TaskCallback()
-            callback.experiment = experiment
-            experiment.callbacks = [*experiment.callbacks, callback]
-        on_setup(experiment)
+    def setup_name_with_task(experiment: Experiment) -> None:
+        if not isinstance(experiment.task, SocialDilemmaClass):
+            setup_name(experiment)
+            return
+        experiment.task = experiment.task.for_algorithm(needs_joint_group(experiment.algorithm_config))
+        setup_name(experiment)
+        callback = TaskCallback()
+        callback.experiment = experiment
+        experiment.callbacks = [*experiment.callbacks, callback]
 
-    Experiment._on_setup = on_setup_with_task_callback
+    Experiment._setup_name = setup_name_with_task

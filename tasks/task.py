@@ -17,6 +17,7 @@ from torchrl.envs import EnvBase
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.tasks.environment import joint_entry
 
+AUTO_GROUPING = "auto"
 CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "task"
 
 
@@ -31,6 +32,13 @@ class SocialDilemmaClass(TaskClass):
     def options(self) -> Any:
         """The task's ``TaskConfig`` with this task's values."""
         return _get_task_config_class(self.env_name(), self.name.lower())(**self.config)
+
+    def for_algorithm(self, needs_joint_group: bool) -> SocialDilemmaClass:
+        """This task with ``grouping: auto`` settled: one group where the algorithm pools agents, else one for each agent."""
+        if self.config.get("grouping") != AUTO_GROUPING:
+            return self
+        grouping = "one_group" if needs_joint_group else "per_agent"
+        return type(self)(name=self.name, config={**self.config, "grouping": grouping})
 
     def get_env_fun(
         self,

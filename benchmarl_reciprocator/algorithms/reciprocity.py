@@ -206,6 +206,7 @@ class Reciprocity(Callback):
             features,
             self.view.action_features,
             num_cells=config.estimator_num_cells,
+            future=config.future_influence,
             encoder=encoder,
             device=device,
         )
@@ -213,7 +214,6 @@ class Reciprocity(Callback):
             estimator,
             gamma=experiment.config.gamma,
             lmbda=config.estimator_lmbda,
-            future=config.future_influence,
         )
         schedule = InfluenceSchedule(
             buffer_batches=config.buffer_batches,

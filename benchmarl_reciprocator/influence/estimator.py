@@ -16,9 +16,9 @@ from benchmarl_reciprocator.influence.balance import value_influence
 class InfluenceEstimator(TensorDictModuleBase):
     """Predicts every agent's reward and discounted future, with all actions known and with each left out.
 
-    ``N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
+    ``V = N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
     joint action, network ``i + 1`` all but agent ``i``'s action, network ``N + 1`` no action at all (so that its
-    prediction is the value of the state). An action is left out by holding its first-layer weights at zero,
+    prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``). An action is left out by holding its first-layer weights at zero,
     so the inputs are stored once and the cost grows linearly with the number of agents. Regressed on replayed data,
     the left-out predictions average over what the agent usually does in that state: they are the counterfactual
     baselines of Zhou et al. 2024 (arXiv 2406.01641, section 4).
@@ -30,13 +30,14 @@ class InfluenceEstimator(TensorDictModuleBase):
         state_features (int): size ``S`` of the state vector.
         action_features (int): size ``A`` of one agent's action vector (one-hot for discrete actions).
         num_cells (sequence of int): widths of the hidden layers.
+        future (bool): whether the future is predicted (``P = 2`` parts) besides the immediate reward (``P = 1``).
         encoder (TensorDictModuleBase, optional): writes the ``"state"`` entry ``[*B, S]`` from other entries,
             for example from images. Trained with the estimator.
         device (torch.device, optional): device of the parameters.
 
     Keys read: ``"state"`` ``[*B, S]`` (or what the encoder reads) and ``"action"`` ``[*B, N, A]``.
 
-    Keys written: ``"prediction"``, ``[*B, N + 2, N, 2]``: by network, by agent whose reward is predicted, and by part
+    Keys written: ``"prediction"``, ``[*B, V, N, P]``: by network, by agent whose reward is predicted, and by part
     (0: immediate reward; 1: future, already discounted once, ``gamma F``).
 
     Raises:
@@ -58,6 +59,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         state_features: int,
         action_features: int,
         num_cells: Sequence[int] = (64, 64),
+        future: bool = True,
         encoder: TensorDictModuleBase | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -67,12 +69,14 @@ class InfluenceEstimator(TensorDictModuleBase):
         if any(cells < 1 for cells in num_cells):
             raise ValueError(f"num_cells={list(num_cells)}: every layer needs at least 1 cell")
         self.n_agents = n_agents
-        self.n_networks = n_agents + 2
+        self.future = future
+        self.n_parts = 2 if future else 1
+        self.n_networks = n_agents + self.n_parts
         self.encoder = encoder
         self.in_keys = [*(encoder.in_keys if encoder is not None else ["state"]), "action"]
         self.out_keys = ["prediction"]
 
-        sizes = [state_features + n_agents * action_features, *num_cells, n_agents * 2]
+        sizes = [state_features + n_agents * action_features, *num_cells, n_agents * self.n_parts]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for n_in, n_out in zip(sizes[:-1], sizes[1:]):
@@ -84,7 +88,7 @@ class InfluenceEstimator(TensorDictModuleBase):
 
         known = torch.ones(self.n_networks, n_agents, device=device)
         known[1 : n_agents + 1].fill_diagonal_(0)
-        known[-1] = 0
+        known[n_agents + 1 :] = 0
         seen = torch.cat(
             [
                 torch.ones(self.n_networks, state_features, device=device),
@@ -93,15 +97,15 @@ class InfluenceEstimator(TensorDictModuleBase):
             dim=-1,
         )
         self.register_buffer("seen_inputs", seen.unsqueeze(-1))
-        self.register_buffer("target_mean", torch.zeros(n_agents, 2, device=device))
-        self.register_buffer("target_std", torch.ones(n_agents, 2, device=device))
+        self.register_buffer("target_mean", torch.zeros(n_agents, self.n_parts, device=device))
+        self.register_buffer("target_std", torch.ones(n_agents, self.n_parts, device=device))
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write ``"prediction"``, see the class."""
         return tensordict.set("prediction", self.denormalise(self.normalised(tensordict)))
 
     def normalised(self, tensordict: TensorDictBase, networks: slice = slice(None)) -> Tensor:
-        """Predictions of standardised targets by the chosen networks, ``[*B, n_networks, N, 2]``."""
+        """Predictions of standardised targets by the chosen networks, ``[*B, V, N, P]``."""
         if self.encoder is not None:
             tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
         state = tensordict.get("state")
@@ -121,7 +125,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         hidden = hidden.view(-1, n_networks, n_out).transpose(0, 1) + self.biases[0][networks]
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
             hidden = torch.baddbmm(bias[networks], torch.tanh(hidden), weight[networks])
-        return hidden.transpose(0, 1).reshape(*batch_shape, n_networks, self.n_agents, 2)
+        return hidden.transpose(0, 1).reshape(*batch_shape, n_networks, self.n_agents, self.n_parts)
 
     def state_value(self, tensordict: TensorDictBase) -> Tensor:
         """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``."""
@@ -130,27 +134,25 @@ class InfluenceEstimator(TensorDictModuleBase):
         prediction = self._stacked(tensordict.get("state"), None, slice(-1, None))
         return self.denormalise(prediction).sum(-1).squeeze(-2)
 
-    def value_influence(self, tensordict: TensorDictBase, future: bool = True) -> Tensor:
-        """Value influence of the actions in ``tensordict``.
+    def value_influence(self, tensordict: TensorDictBase) -> Tensor:
+        """Value influence of the actions in ``tensordict``: on the reward and, where it is predicted, on the future.
 
         Args:
             tensordict (TensorDictBase): with the keys that the class reads, any batch size ``*B``.
-            future (bool): whether the influence on the discounted future counts, or that on the immediate
-                reward alone.
 
         Returns:
             Tensor: ``[*B, N, N]``, entry ``[..., i, j]`` is the influence of ``i`` on ``j``, in units of reward.
         """
         prediction = self.denormalise(self.normalised(tensordict, slice(0, self.n_agents + 1)))
-        predicted = prediction.sum(-1) if future else prediction[..., 0]
+        predicted = prediction.sum(-1)
         return value_influence(predicted[..., 0, :], predicted[..., 1:, :])
 
     def normalise(self, target: Tensor) -> Tensor:
-        """Standardise targets ``[*B, N, 2]``."""
+        """Standardise targets ``[*B, N, P]``."""
         return (target - self.target_mean) / self.target_std
 
     def denormalise(self, prediction: Tensor) -> Tensor:
-        """Standardised predictions ``[*B, N, 2]`` in units of reward."""
+        """Standardised predictions ``[*B, N, P]`` in units of reward."""
         return prediction * self.target_std + self.target_mean
 
     @torch.no_grad()
@@ -160,7 +162,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         Keeping the outputs is the second half of PopArt (van Hasselt et al. 2016, arXiv 1602.07714).
 
         Args:
-            target (Tensor): targets, ``[*B, N, 2]``.
+            target (Tensor): targets, ``[*B, N, P]``.
             eps (float): smallest deviation, in units of reward: a constant target is left unscaled.
         """
         flat = target.reshape(-1, *self.target_mean.shape)

@@ -28,13 +28,12 @@ class InfluenceLoss(LossModule):
     Keyword Args:
         gamma (float): discount of the return.
         lmbda (float): the lambda of the TD(lambda) targets of the future; 1 is Monte Carlo.
-        future (bool): whether the future part is trained as well as the immediate reward.
 
     Keys read by :meth:`forward`: ``"state"`` ``[*B, S]`` (or what the encoder reads), ``"action"`` ``[*B, N, A]`` and
-    ``"target"`` ``[*B, N, 2]`` as :meth:`targets` gives it.
+    ``"target"`` ``[*B, N, P]`` as :meth:`targets` gives it.
 
-    Keys written: ``"loss_reward"`` and, where the future is trained, ``"loss_future"``, scalars: mean squared error in units of
-    the targets' variance, summed over the ``N + 2`` networks.
+    Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean squared error in units of
+    the targets' variance, summed over the ``V`` networks.
 
     Raises:
         ValueError: on a ``gamma`` or ``lmbda`` outside ``[0, 1]``.
@@ -69,7 +68,6 @@ class InfluenceLoss(LossModule):
         *,
         gamma: float,
         lmbda: float = 1.0,
-        future: bool = True,
     ) -> None:
         super().__init__()
         for name, value in (("gamma", gamma), ("lmbda", lmbda)):
@@ -80,7 +78,7 @@ class InfluenceLoss(LossModule):
         )
         self.gamma = gamma
         self.lmbda = lmbda
-        self.future = future
+        self.future = estimator_network.future
 
     @property
     def in_keys(self) -> list[NestedKey]:
@@ -96,7 +94,7 @@ class InfluenceLoss(LossModule):
         return TensorDict(dict(zip(self.out_keys, losses)), [])
 
     def _prediction_error(self, tensordict: TensorDictBase) -> Tensor:
-        """Squared standardised errors, ``[*B, N + 2, N, 2]``."""
+        """Squared standardised errors, ``[*B, V, N, P]``."""
         with self.estimator_network_params.to_module(self.estimator_network):
             prediction = self.estimator_network.normalised(tensordict)
             target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
@@ -112,15 +110,15 @@ class InfluenceLoss(LossModule):
 
         Args:
             tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next", "done")`` and
-                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is trained, the estimator's input under
+                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's input under
                 ``"next"``.
 
         Returns:
-            Tensor: ``[*B, T, N, 2]``: the reward, and ``gamma F`` (zero where the future is not trained).
+            Tensor: ``[*B, T, N, P]``: the reward and, where the future is predicted, ``gamma F``.
         """
         reward = tensordict.get(("next", self.tensor_keys.reward))
         if not self.future:
-            return torch.stack([reward, torch.zeros_like(reward)], dim=-1)
+            return reward.unsqueeze(-1)
         with self.estimator_network_params.to_module(self.estimator_network):
             next_value = self.estimator_network.state_value(tensordict.get("next"))
         returns = vec_td_lambda_return_estimate(
@@ -137,11 +135,11 @@ class InfluenceLoss(LossModule):
     def value_influence(self, tensordict: TensorDictBase) -> Tensor:
         """Value influence by the target parameters, ``[*B, N, N]``, see :meth:`InfluenceEstimator.value_influence`."""
         with self.target_estimator_network_params.to_module(self.estimator_network):
-            return self.estimator_network.value_influence(tensordict, future=self.future)
+            return self.estimator_network.value_influence(tensordict)
 
     @torch.no_grad()
     def update_normalisation(self, target: Tensor) -> None:
-        """Standardise by ``target`` ``[*B, N, 2]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`."""
+        """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`."""
         with self.estimator_network_params.to_module(self.estimator_network):
             self.estimator_network.update_normalisation(target)
 
@@ -153,7 +151,7 @@ class InfluenceLoss(LossModule):
             tensordict (TensorDictBase): as for :meth:`forward`.
 
         Returns:
-            dict[str, Tensor]: a scalar for ``"reward"`` and, where it is trained, ``"future"``.
+            dict[str, Tensor]: a scalar for ``"reward"`` and, where it is predicted, ``"future"``.
                 ``nan`` where the target does not vary.
         """
         target = tensordict.get(self.tensor_keys.target)
@@ -164,7 +162,7 @@ class InfluenceLoss(LossModule):
         variance = target.flatten(0, -3).var(0, unbiased=False)
         varies = variance > 1e-8
         share = torch.where(varies, 1 - error / variance, torch.nan).nanmean(0)
-        return dict(zip(("reward", "future") if self.future else ("reward",), share))
+        return dict(zip(("reward", "future"), share))
 
     def make_value_estimator(self, *args, **kwargs) -> None:
         raise NotImplementedError("the targets of InfluenceLoss come from InfluenceLoss.targets")

@@ -1,0 +1,221 @@
+"""The Reciprocator inside a BenchMARL experiment: rewards, logs, bad input, checkpoints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarl.experiment import Experiment
+from tensordict import TensorDictBase
+
+from benchmarl_reciprocator import ReciprocatorConfig, influence_balance, reciprocal_reward
+from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+
+
+class Spy:
+    """Keeps the joint batch before and after the reciprocal reward is added."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.before: list[TensorDictBase] = []
+        self.after: list[TensorDictBase] = []
+        self.callback = Reciprocity.of(experiment)
+        self._original = self.callback.on_batch_collected
+        self.callback.on_batch_collected = self
+
+    def __call__(self, batch: TensorDictBase) -> None:
+        self.before.append(batch.clone())
+        self._original(batch)
+        self.after.append(batch.clone())
+
+    def reward(self, batches: list[TensorDictBase]) -> torch.Tensor:
+        """``[n_batches, B, T, 2]``."""
+        groups = ("agent_0", "agent_1")
+        return torch.stack([torch.cat([b["next", g, "reward"][..., 0] for g in groups], -1) for b in batches])
+
+
+def test_reward_is_the_tasks_plus_the_weighted_reciprocal_one(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator", "algorithm.reward_weight_end=3", "experiment.max_n_iters=1")
+    spy = Spy(experiment)
+    experiment.run()
+    joint = spy.callback.view(spy.before[0], torch.arange(32).expand(8, 32))
+    influence = spy.callback.learner.value_influence(joint)
+    done = spy.before[0]["next", "done"]
+    config = experiment.algorithm_config
+    gamma = experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
+    balance, _ = influence_balance(influence, done, gamma, debit=config.balance_debit)
+    expected = spy.reward(spy.before)[0] + 3 * reciprocal_reward(influence, balance, form=config.reciprocal_form)
+    torch.testing.assert_close(spy.reward(spy.after)[0], expected)
+
+
+def test_balance_is_carried_over_batches_that_end_in_mid_episode(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator", "task.max_steps=48")
+    spy = Spy(experiment)
+    experiment.run()
+    carried = spy.callback._balance["agent_0"]
+    # Two batches of 32 steps: the second goes from step 32 to the end of the episode at 48, and 16 steps into the next.
+    assert spy.before[1]["next", "done"][:, 15].all()
+    assert spy.callback._step.tolist() == [16] * 8
+    assert carried.abs().sum() > 0
+
+
+def test_extrinsic_returns_stay_in_the_logs(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator", "algorithm.reward_weight_end=1000")
+    spy = Spy(experiment)
+    experiment.run()
+    returns = spy.before[-1]["next", "agent_0", "episode_reward"]
+    assert -96 <= returns.min() and returns.max() <= 0
+    assert spy.reward(spy.after).abs().max() > 3
+    assert -96 <= experiment.mean_return <= 0
+
+
+def test_weight_grows_over_frames() -> None:
+    config = ReciprocatorConfig.get_from_yaml()
+    config.reward_weight_start, config.reward_weight_end, config.reward_weight_frames = 1.0, 3.0, 100
+    assert [config.weight(frames) for frames in (0, 50, 100, 1000)] == [1.0, 2.0, 3.0, 3.0]
+    config.reward_weight_frames = 0
+    assert config.weight(0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("balance_debit", "some"),
+        ("reciprocal_form", "sum"),
+        ("reward_weight_end", -1.0),
+        ("reward_weight_start", -0.5),
+        ("reward_weight_frames", -1),
+        ("buffer_batches", 0),
+        ("target_period", 0),
+        ("warmup", -1),
+        ("estimator_epochs", 0),
+        ("estimator_minibatch_size", 0),
+        ("estimator_lr", 0.0),
+        ("estimator_polyak_tau", 0.0),
+        ("estimator_lmbda", 1.5),
+        ("estimator_encoder", "transformer"),
+        ("estimator_num_cells", [0]),
+        ("balance_gamma", 1.5),
+        ("estimator_encoder_features", 0),
+        ("estimator_max_grad_norm", 0.0),
+    ],
+)
+def test_bad_options_are_named_before_training(key: str, value: object, small_experiment) -> None:
+    with pytest.raises(ValueError, match=rf"algorithm\.{key}=.* is not allowed, allowed: "):
+        small_experiment("algorithm=reciprocator", f"algorithm.{key}={value}")
+
+
+def test_rewards_that_are_not_numbers_are_named_at_the_first_batch(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator")
+    original = Reciprocity.of(experiment).view._rewards
+    Reciprocity.of(experiment).view._rewards = lambda after: original(after).index_fill(1, torch.tensor([3]), torch.nan)
+    with pytest.raises(ValueError, match="rewards hold NaN"):
+        experiment.run()
+
+
+def test_a_task_with_one_agent_is_refused(small_experiment) -> None:
+    with pytest.raises(ValueError, match="has 1 agent, allowed for reciprocator: at least 2"):
+        small_experiment("algorithm=reciprocator", "task=vmas/navigation", "task.n_agents=1", preset=None)
+
+
+def test_checkpoints_of_others_are_refused_with_a_reason(small_experiment) -> None:
+    def checkpoint(*overrides: str, preset: str = "prisoners_dilemma") -> str:
+        experiment = small_experiment("experiment.checkpoint_at_end=True", *overrides, preset=preset)
+        experiment.run()
+        return str(next((experiment.folder_name / "checkpoints").iterdir()))
+
+    stock = checkpoint("algorithm=ippo")
+    with pytest.raises(ValueError, match="checkpoint of an algorithm without reciprocity"):
+        small_experiment("algorithm=reciprocator", f"experiment.restore_file={stock}")
+    three = checkpoint("algorithm=reciprocator", preset="public_goods")
+    with pytest.raises(ValueError, match="was made with groups="):
+        small_experiment(
+            "algorithm=reciprocator", f"experiment.restore_file={three}", "task.n_agents=4", preset="public_goods"
+        )
+    population = checkpoint("algorithm=mixed")
+    with pytest.raises(ValueError, match="was made with algorithm='mixed_1_reciprocator_others_ippo'"):
+        small_experiment("algorithm=reciprocator", f"experiment.restore_file={population}")
+
+
+def test_resumed_state_is_the_saved_one(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator", "experiment.checkpoint_at_end=True")
+    experiment.run()
+    file = str(next((experiment.folder_name / "checkpoints").iterdir()))
+    saved = Reciprocity.of(experiment).learner
+    restored = Reciprocity.of(Experiment.reload_from_file(file)).learner
+    assert restored.batches_seen == saved.batches_seen == 2
+    assert restored.fits == saved.fits
+    for a, b in zip(saved.loss.state_dict().values(), restored.loss.state_dict().values(), strict=True):
+        assert torch.equal(a, b) if torch.is_tensor(a) else a == b
+    assert (saved._buffer[:] == restored._buffer[:]).all()
+    moments = (learner.optimizer.state_dict()["state"] for learner in (saved, restored))
+    for a, b in zip(*(m.values() for m in moments), strict=True):
+        assert torch.equal(a["exp_avg"], b["exp_avg"])
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """SIGKILL in mid-run, then BenchMARL's own resume command: it goes on from the last checkpoint, not from scratch."""
+    frames, iterations = 1024, 40
+    overrides = [
+        "algorithm=reciprocator",
+        "+preset=prisoners_dilemma",
+        f"experiment.max_n_iters={iterations}",
+        "experiment.on_policy_n_envs_per_worker=32",
+        f"experiment.on_policy_collected_frames_per_batch={frames}",
+        "experiment.on_policy_minibatch_size=256",
+        f"experiment.evaluation_interval={frames * 2}",
+        "experiment.evaluation_episodes=16",
+        f"experiment.checkpoint_interval={frames * 2}",
+        "algorithm.buffer_batches=6",
+        "algorithm.estimator_epochs=20",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(
+        [sys.executable, "-m", "benchmarl.run", *overrides],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.time() + 120
+    while time.time() < deadline and len(list(tmp_path.glob("*/checkpoints/*.pt"))) < 3:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    numbers = sorted(int(f.stem.rpartition("_")[2]) for f in tmp_path.glob("*/checkpoints/*.pt"))
+    # The newest may have been cut short by the kill.
+    last = numbers[-2]
+    assert last < frames * iterations
+    checkpoint = next(tmp_path.glob(f"*/checkpoints/checkpoint_{last}.pt"))
+    saved = torch.load(checkpoint, weights_only=True)["reciprocity"]["learner"]
+    assert saved["batches_seen"] == last // frames
+
+    json_file = next(tmp_path.glob("*/*.json"))
+    earlier = json_file.read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarl.resume", str(checkpoint)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    from benchmarl_reciprocator.results import read_evaluations
+
+    evaluations = read_evaluations(json_file)
+    assert evaluations["frames"].max() == frames * iterations
+    # Nothing measured before the kill is lost.
+    (tmp_path / "earlier.json").write_text(earlier)
+    before = read_evaluations(tmp_path / "earlier.json")
+    assert set(before["frames"]) <= set(evaluations["frames"])
+    # The first fresh estimator explains nothing of a batch; the resumed one goes on explaining it.
+    scalars = next(tmp_path.glob("*/*/scalars/reciprocity_estimator_explained_variance_reward.csv"))
+    explained = dict(map(float, line.split(",")) for line in scalars.read_text().splitlines())
+    assert explained[last // frames] > 0.9
