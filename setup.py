@@ -3,7 +3,7 @@
 Computed here, since a list in pyproject.toml would leave new sub-folders out of the wheel.
 """
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 PACKAGE = "benchmarl_reciprocator"
 FOLDERS = {
@@ -16,10 +16,13 @@ FOLDERS = {
 
 packages = list(FOLDERS)
 for package, folder in FOLDERS.items():
-    packages += [f"{package}.{inner}" for inner in find_packages(folder)]
+    # Namespace packages too: the folders of yaml files have no __init__.py.
+    inner = find_namespace_packages(folder, exclude=["*__pycache__*", "hydra_plugins*"])
+    packages += [f"{package}.{name}" for name in inner]
 
 setup(
+    license="MIT",
     packages=packages,
     package_dir=FOLDERS,
-    package_data={f"{PACKAGE}.conf": ["**/*.yaml"]},
+    package_data={"": ["*.yaml"]},
 )

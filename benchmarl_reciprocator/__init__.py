@@ -39,7 +39,8 @@ _KNOW_NO_BENCHMARL = ("influence", "tasks.environment", "tasks.matrix_game")
 
 __all__ = sorted(_HOME_OF)
 
-# A checkout whose conf/ and tasks/ are beside this folder, found before an installed wheel: run from the repository's root.
+# A checkout whose conf/ and tasks/ are beside this folder, found before an installed wheel: run from the
+# repository's root.
 if not (Path(__file__).parent / "tasks").is_dir():
     __path__.append(str(Path(__file__).resolve().parent.parent))
 

@@ -15,7 +15,8 @@ def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()
     """The experiment that ``python -m benchmarl.run <overrides>`` runs.
 
     Args:
-        overrides (sequence of str): Hydra overrides, such as ``"algorithm=reciprocator"`` and ``"+preset=prisoners_dilemma"``.
+        overrides (sequence of str): Hydra overrides, such as ``"algorithm=reciprocator"`` and
+        ``"+preset=prisoners_dilemma"``.
         callbacks (sequence of Callback): BenchMARL callbacks to add.
 
     Returns:

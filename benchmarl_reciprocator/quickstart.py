@@ -2,7 +2,8 @@
 
     python -m benchmarl_reciprocator.quickstart --help
 
-Every run is an ordinary BenchMARL experiment. Results are on disk as they come; the same command goes on with what is missing.
+Every run is an ordinary BenchMARL experiment. Results are on disk as they come; the same command goes on with
+what is missing.
 """
 
 from __future__ import annotations
@@ -63,9 +64,7 @@ POPULATIONS = (
         "per_agent",
     ),
     Population("IPPO + IPPO", ("algorithm=ippo",), ("IPPO 0", "IPPO 1"), "per_agent"),
-    Population(
-        "MAPPO", ("algorithm=mappo", "algorithm.share_param_critic=False"), ("MAPPO 0", "MAPPO 1"), "one_group"
-    ),
+    Population("MAPPO", ("algorithm=mappo", "algorithm.share_param_critic=False"), ("MAPPO 0", "MAPPO 1"), "one_group"),
     Population("QMIX (group's mean reward)", ("algorithm=qmix",), ("QMIX 0", "QMIX 1"), "one_group"),
 )
 
@@ -140,7 +139,9 @@ def main() -> int:
 def run_missing(
     folder: Path, populations: list[Population], seeds: int, overrides: list[str], arguments: argparse.Namespace
 ) -> list[str]:
-    """Run every population and seed that has no record with the same overrides yet; returns the failures, a line each."""
+    """Run every population and seed that has no record with the same overrides yet; returns the failures, a
+    line each.
+    """
     jobs = {}
     for seed in range(seeds):
         for population in populations:
@@ -180,7 +181,9 @@ def run_missing(
 
 
 def report(folder: Path, populations: list[Population], failures: list[str]) -> str:
-    """Write ``evaluations.csv``, ``table.csv``, ``table.md``, ``curves.png`` and ``setting.json``; returns the table."""
+    """Write ``evaluations.csv``, ``table.csv``, ``table.md``, ``curves.png`` and ``setting.json``; returns the
+    table.
+    """
     evaluations, seconds = [], {}
     for record_file in sorted(folder.glob(f"runs/*/{RECORD}")):
         record = json.loads(record_file.read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from dataclasses import MISSING, fields
 from types import ModuleType
 
 import benchmarl
@@ -66,30 +67,35 @@ def register_algorithm(module: ModuleType) -> None:
     ConfigStore.instance().store(name=f"{name}_config", group="algorithm", node=configs[0])
 
 
-def register_task(module: ModuleType) -> Task:
-    """Register a social dilemma of the user's own, under the module's name.
+def register_task(module: ModuleType, name: str | None = None) -> Task:
+    """Register a social dilemma of the user's own.
 
     Args:
-        module (ModuleType): defines a dataclass ``TaskConfig`` with a default for every option and the methods ``make_env`` and
+        module (ModuleType): defines a dataclass ``TaskConfig`` with a default for every option and the methods
+        ``make_env`` and
             ``metrics``, as the files in ``tasks/`` do.
+        name (str, optional): its name; default: the module's.
 
     Returns:
         Task: the enum member, for ``.get_task(config)``. From the command line the task is
         ``social_dilemmas/<name>``.
 
     Raises:
-        ValueError: if ``TaskConfig`` is missing, or an option without a default.
+        ValueError: if ``TaskConfig`` is missing, has an option without a default, or the name is taken.
     """
-    name = (module.__spec__ or module).name if module.__name__ == "__main__" else module.__name__
-    name = name.rpartition(".")[2]
+    name = name or module.__name__.rpartition(".")[2]
+    if f"{SocialDilemmaClass.env_name()}/{name}" in task_config_registry:
+        raise ValueError(f"name={name!r} is taken, allowed: a name that is not in {sorted(task_config_registry)}")
     config = getattr(module, "TaskConfig", None)
     if config is None:
         raise ValueError(f"{module.__name__} must define a dataclass TaskConfig")
+    for option in fields(config):
+        if option.default is MISSING and option.default_factory is MISSING:
+            raise ValueError(f"{module.__name__}.TaskConfig.{option.name} must have a default")
     member = task_enum(f"{name}_task", [name])[name.upper()]
     _add_task(module, name, member)
-    ConfigStore.instance().store(
-        name=name, group=f"task/{SocialDilemmaClass.env_name()}", node=config
-    )
+    group = f"task/{SocialDilemmaClass.env_name()}"
+    ConfigStore.instance().store(name=name, group=group, node=config)
     return member
 
 
@@ -97,9 +103,7 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
     environment = SocialDilemmaClass.env_name()
     task_config_registry[f"{environment}/{name}"] = member
     _task_class_registry[f"{environment}_{name}"] = module.TaskConfig
-    ConfigStore.instance().store(
-        name=f"{environment}_{name}_config", group="task", node=module.TaskConfig
-    )
+    ConfigStore.instance().store(name=f"{environment}_{name}_config", group="task", node=module.TaskConfig)
     # BenchMARL finds the dataclass that type-checks a task by importing this name.
     parent = f"{benchmarl.environments.__name__}.{environment}"
     sys.modules.setdefault(parent, ModuleType(parent))
@@ -107,11 +111,14 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
 
 
 def _let_tasks_take_part_in_experiments() -> None:
-    """Let a social dilemma pick its grouping by the algorithm, and attach :class:`TaskCallback`, whatever the algorithm.
+    """Let a social dilemma pick its grouping by the algorithm, and attach :class:`TaskCallback`, whatever the
+    algorithm.
 
     BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for
-    them and a task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
-    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it is saved, and the
+    them and a task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock
+    algorithms too.
+    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it
+    is saved, and the
     callback comes after, so that it is not saved and then added twice.
     """
     setup_name = Experiment._setup_name

@@ -1,4 +1,6 @@
-"""Reads what experiments leave on disk (BenchMARL's evaluation JSON), and tabulates and plots it. Knows nothing of training."""
+"""Reads what experiments leave on disk (BenchMARL's evaluation JSON), and tabulates and plots it. Knows
+nothing of training.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def read_evaluations(json_file: Path) -> pd.DataFrame:
         json_file (Path): as BenchMARL writes it: environment, task, algorithm, seed, step, metric, episodes.
 
     Returns:
-        DataFrame: a row for each evaluation, with ``frames``, ``algorithm``, ``task``, ``seed`` and, for each metric, the
+        DataFrame: a row for each evaluation, with ``frames``, ``algorithm``, ``task``, ``seed`` and, for each
+        metric, the
         mean over its episodes.
 
     Raises:

@@ -16,7 +16,9 @@ class GroupingWarning(UserWarning):
 
 
 class TaskCallback(Callback):
-    """Writes the task's measures into the evaluation JSON and logs, and warns of a grouping that defeats the algorithm."""
+    """Writes the task's measures into the evaluation JSON and logs, and warns of a grouping that defeats the
+    algorithm.
+    """
 
     def on_setup(self) -> None:
         self._warn_of_defeated_algorithm()

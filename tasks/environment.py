@@ -18,7 +18,8 @@ class SocialDilemmaEnv(EnvBase):
     """Base of the social dilemmas: ``N`` agents act at once in each of ``num_envs`` environments stepped together.
 
     A game states its rules in four methods on plain tensors: :meth:`start`, :meth:`transition`,
-    :meth:`observations` and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are
+    :meth:`observations` and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs
+    and seeds are
     taken care of here.
 
     Args:
@@ -30,7 +31,8 @@ class SocialDilemmaEnv(EnvBase):
     Keyword Args:
         num_envs (int): number of environments ``B``.
         max_steps (int): an episode is truncated after so many steps.
-        continuation_probability (float): chance, in ``(0, 1]``, that the episode goes on after a step; it terminates otherwise.
+        continuation_probability (float): chance, in ``(0, 1]``, that the episode goes on after a step; it
+        terminates otherwise.
         grouping (str): ``"per_agent"``, one group for each agent (self-interested learners), or ``"one_group"``,
             all agents in one group (centralised critics and mixers work within a group).
         device (torch.device): device of all tensors.
@@ -76,9 +78,7 @@ class SocialDilemmaEnv(EnvBase):
         self.grouping = grouping
         self.info_keys = list(info_keys)
         names = [f"agent_{i}" for i in range(self.n_agents)]
-        self.group_map = (
-            {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
-        )
+        self.group_map = {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
         self._group_slices = {}
         first = 0
         for group, agents in self.group_map.items():
@@ -185,9 +185,7 @@ class SocialDilemmaEnv(EnvBase):
         flags = {"done": truncated | terminated, "terminated": terminated, "truncated": truncated}
         return self._assemble(rewards, info, flags)
 
-    def _assemble(
-        self, rewards: Tensor | None, info: dict[str, Tensor], flags: dict[str, Tensor]
-    ) -> TensorDictBase:
+    def _assemble(self, rewards: Tensor | None, info: dict[str, Tensor], flags: dict[str, Tensor]) -> TensorDictBase:
         observations = self.observations()
         out = {**flags, "state": self.state()}
         for group, members in self._group_slices.items():

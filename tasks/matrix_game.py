@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from tensordict import TensorDictBase
@@ -29,7 +29,8 @@ class MatrixGameEnv(SocialDilemmaEnv):
         reward_noise (float): standard deviation of normal noise on every reward, in units of reward.
         action_noise (float): chance, in ``[0, 1]``, that an action is replaced by a uniformly random one
             (a "trembling hand").
-        observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or ``"per_agent"``, one one-hot
+        observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or
+        ``"per_agent"``, one one-hot
             for every agent, ``N A + 1`` values.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`.
@@ -55,9 +56,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
             n_agents >= 2 and payoffs.ndim == n_agents + 1 and min(payoffs.shape) >= 1,
             "shape [A_1, ..., A_N, N] for N >= 2 agents with A_i actions (two players, two actions: [2, 2, 2])",
         )
-        check_option(
-            "task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "finite numbers"
-        )
+        check_option("task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "finite numbers")
         n_actions = list(payoffs.shape[:-1])
         check_option(
             "task.reward_noise",
@@ -65,12 +64,8 @@ class MatrixGameEnv(SocialDilemmaEnv):
             reward_noise >= 0 and math.isfinite(reward_noise),
             "a finite number >= 0",
         )
-        check_option(
-            "task.action_noise", action_noise, 0 <= action_noise <= 1, "0 <= probability <= 1"
-        )
-        check_option(
-            "task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS)
-        )
+        check_option("task.action_noise", action_noise, 0 <= action_noise <= 1, "0 <= probability <= 1")
+        check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
         check_option(
             "task.observation",
             observation,
@@ -204,7 +199,7 @@ class TaskConfig(MatrixGameOptions):
     """
 
     payoffs: Any = MISSING
-    cooperative_action: Optional[int] = MISSING
+    cooperative_action: int | None = MISSING
 
     def payoff_table(self) -> Tensor:
         try:

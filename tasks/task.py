@@ -34,7 +34,9 @@ class SocialDilemmaClass(TaskClass):
         return _get_task_config_class(self.env_name(), self.name.lower())(**self.config)
 
     def for_algorithm(self, needs_joint_group: bool) -> SocialDilemmaClass:
-        """This task with ``grouping: auto`` settled: one group where the algorithm pools agents, else one for each agent."""
+        """This task with ``grouping: auto`` settled: one group where the algorithm pools agents, else one for
+        each agent.
+        """
         if self.config.get("grouping") != AUTO_GROUPING:
             return self
         grouping = "one_group" if needs_joint_group else "per_agent"

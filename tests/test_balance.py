@@ -263,9 +263,7 @@ def test_nothing_leaks_across_a_reset(
     other_past = influence.clone()
     other_past[: end + 1] = other_past[: end + 1] * -2 + 1
     before, after = influence_balance(influence, done, gamma, debit=debit)
-    changed, changed_after = influence_balance(
-        other_past, done, gamma, torch.ones_like(influence[0]), debit=debit
-    )
+    changed, changed_after = influence_balance(other_past, done, gamma, torch.ones_like(influence[0]), debit=debit)
     assert torch.equal(before[end + 1 :], changed[end + 1 :])
     # With an end at the last step, the balance after it is zero in both.
     assert torch.equal(after, changed_after)

@@ -59,7 +59,8 @@ def test_every_task_trains_and_measures(name: str, small_experiment) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_trains_evaluates_and_reloads(name: str, small_experiment) -> None:
     with warnings.catch_warnings():
-        # The presets must not lead into a pairing that this package warns of, nor its registration into BenchMARL's warnings.
+        # The presets must not lead into a pairing that this package warns of, nor its registration into
+        # BenchMARL's warnings.
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", "max_n_frames and max_n_iters")
         extra = ["algorithm.share_param_critic=False"] if name == "mappo" else []

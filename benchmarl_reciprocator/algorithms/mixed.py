@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
-from typing import Any, Callable
+from typing import Any
 
 from benchmarl.algorithms import EnsembleAlgorithm, algorithm_config_registry
 from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
@@ -16,7 +17,8 @@ from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
 class Mixed(EnsembleAlgorithm):
     """An ensemble whose members work on the losses that are optimised.
 
-    BenchMARL's :class:`~benchmarl.algorithms.EnsembleAlgorithm` lets every member build networks of its own for computing
+    BenchMARL's :class:`~benchmarl.algorithms.EnsembleAlgorithm` lets every member build networks of its own
+    for computing
     advantages, which are never trained. Here all members share the ensemble's networks and losses.
 
     Args:
@@ -64,10 +66,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
     def get_algorithm(self, experiment) -> Algorithm:
         assignment = self.assign(experiment.group_map)
         configs = self.member_configs()
-        members = {
-            name: configs[name].get_algorithm(experiment)
-            for name in dict.fromkeys(assignment.values())
-        }
+        members = {name: configs[name].get_algorithm(experiment) for name in dict.fromkeys(assignment.values())}
         return self.associated_class()(
             algorithms_map={group: members[name] for group, name in assignment.items()},
             experiment=experiment,
@@ -114,7 +113,8 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         """The configurations of the population's algorithms, by name.
 
         Raises:
-            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an option that it
+            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or
+            of an option that it
                 does not have, or if on-policy and off-policy algorithms are mixed.
         """
         for option in ("groups", "overrides"):
@@ -130,9 +130,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         overrides = self.overrides or {}
         for name in overrides:
             if name not in names:
-                raise ValueError(
-                    f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}"
-                )
+                raise ValueError(f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}")
         configs = {name: algorithm_config_registry[name].get_from_yaml() for name in names}
         for name, config in configs.items():
             for option, value in overrides.get(name, {}).items():
@@ -144,9 +142,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
                 setattr(config, option, value)
         by_policy = {name: config.on_policy() for name, config in configs.items()}
         if len(set(by_policy.values())) > 1:
-            listed = ", ".join(
-                f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items()
-            )
+            listed = ", ".join(f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items())
             raise ValueError(
                 f"{key} mixes {listed}, allowed: either on-policy or off-policy algorithms in one experiment"
             )

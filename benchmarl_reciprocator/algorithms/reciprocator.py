@@ -13,7 +13,9 @@ from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity, Reciproci
 
 
 class ReciprocatorMixin:
-    """Makes a policy-gradient algorithm a Reciprocator: everything of its own happens to the reward, before it is optimised."""
+    """Makes a policy-gradient algorithm a Reciprocator: everything of its own happens to the reward, before it
+    is optimised.
+    """
 
     def __init__(self, experiment, **options) -> None:
         names = [field.name for field in fields(ReciprocityConfig)]

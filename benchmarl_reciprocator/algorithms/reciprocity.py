@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, List, Optional
+from typing import Any
 
 import torch
 from benchmarl.experiment.callback import Callback
@@ -45,14 +45,16 @@ class ReciprocityConfig:
         future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
             reward.
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
-        estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the observations (or state)
+        estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the
+        observations (or state)
             for the estimator; null: they are flattened.
         estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
         estimator_encoder_features (int): number of features per agent that the encoder gives.
         estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.
         buffer_batches (int): see :class:`InfluenceSchedule`, as all below.
         target_period (int): ...
-        warmup (int): iterations at the start in which the estimator is fitted and the Reciprocators' policies stay frozen.
+        warmup (int): iterations at the start in which the estimator is fitted and the Reciprocators' policies
+        stay frozen.
         estimator_polyak_tau (float): ...
         estimator_lr (float): ...
         estimator_epochs (int): ...
@@ -64,11 +66,11 @@ class ReciprocityConfig:
     reward_weight_end: float = MISSING
     reward_weight_frames: int = MISSING
     balance_debit: str = MISSING
-    balance_gamma: Optional[float] = MISSING
+    balance_gamma: float | None = MISSING
     reciprocal_form: str = MISSING
     future_influence: bool = MISSING
-    estimator_num_cells: List[int] = MISSING
-    estimator_encoder: Optional[str] = MISSING
+    estimator_num_cells: list[int] = MISSING
+    estimator_encoder: str | None = MISSING
     estimator_encoder_options: Any = MISSING
     estimator_encoder_features: int = MISSING
     estimator_lmbda: float = MISSING
@@ -99,9 +101,7 @@ class ReciprocityConfig:
         for key in ("estimator_lr", "estimator_max_grad_norm"):
             self._require(key, getattr(self, key) > 0, "a number > 0")
         self._require("balance_debit", self.balance_debit in DEBITS, " | ".join(DEBITS))
-        self._require(
-            "reciprocal_form", self.reciprocal_form in RECIPROCAL_FORMS, " | ".join(RECIPROCAL_FORMS)
-        )
+        self._require("reciprocal_form", self.reciprocal_form in RECIPROCAL_FORMS, " | ".join(RECIPROCAL_FORMS))
         self._require(
             "balance_gamma",
             self.balance_gamma is None or 0 <= self.balance_gamma <= 1,
@@ -123,9 +123,7 @@ class ReciprocityConfig:
 
     def _require(self, key: str, valid: bool, allowed: str) -> None:
         if not valid:
-            raise ValueError(
-                f"algorithm.{key}={getattr(self, key)!r} is not allowed, allowed: {allowed}"
-            )
+            raise ValueError(f"algorithm.{key}={getattr(self, key)!r} is not allowed, allowed: {allowed}")
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
@@ -144,7 +142,8 @@ class ReciprocityConfig:
 class Reciprocity(Callback):
     """The one estimator of an experiment, and the reciprocal reward of all its Reciprocators.
 
-    After every collection, once the extrinsic returns are logged, it takes the joint batch, trains the estimator, and adds
+    After every collection, once the extrinsic returns are logged, it takes the joint batch, trains the
+    estimator, and adds
     the weighted reciprocal reward to the rewards of the groups that registered. Groups with other algorithms are
     read and never changed.
     """
@@ -158,7 +157,7 @@ class Reciprocity(Callback):
         self._signatures = FailureSignatures()
 
     @classmethod
-    def of(cls, experiment) -> "Reciprocity":
+    def of(cls, experiment) -> Reciprocity:
         """The experiment's own, added to it at the first call."""
         for callback in experiment.callbacks:
             if isinstance(callback, cls):
@@ -272,16 +271,12 @@ class Reciprocity(Callback):
     def on_load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.learner.load_state_dict(state_dict[STATE_KEY]["learner"])
 
-    def _group_balance(
-        self, group: str, influence: Tensor, done: Tensor, config: ReciprocityConfig
-    ) -> Tensor:
+    def _group_balance(self, group: str, influence: Tensor, done: Tensor, config: ReciprocityConfig) -> Tensor:
         carried = self._balance.get(group)
         if carried is not None and carried.shape[:-2] != done.shape[:-1]:
             carried = None
         gamma = self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
-        balance, self._balance[group] = influence_balance(
-            influence, done, gamma, carried, debit=config.balance_debit
-        )
+        balance, self._balance[group] = influence_balance(influence, done, gamma, carried, debit=config.balance_debit)
         return balance
 
     def _warn_of_failures(self, reward: Tensor, influence: Tensor, logged: dict[str, float]) -> None:
@@ -301,9 +296,7 @@ class Reciprocity(Callback):
     def _freeze_while_warming_up(self) -> None:
         frozen = set(self.configs) if self.learner.warming_up else set()
         self.experiment.train_group_map = {
-            group: agents
-            for group, agents in self.experiment.group_map.items()
-            if group not in frozen
+            group: agents for group, agents in self.experiment.group_map.items() if group not in frozen
         }
 
     def _check_task(self) -> None:
@@ -410,9 +403,7 @@ class ObservationEncoder(TensorDictModuleBase):
         self.out_keys = ["state"]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        parts = [
-            model(tensordict).get(model.out_key).flatten(tensordict.ndim) for model in self.models
-        ]
+        parts = [model(tensordict).get(model.out_key).flatten(tensordict.ndim) for model in self.models]
         return tensordict.set("state", torch.cat([*parts, tensordict.get("elapsed")], dim=-1))
 
 

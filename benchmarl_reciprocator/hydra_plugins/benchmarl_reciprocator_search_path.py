@@ -1,6 +1,7 @@
 """Lets BenchMARL's own commands find this package's names, without anything imported by hand.
 
-Hydra loads every module of the ``hydra_plugins`` namespace in every Hydra program on the machine, so this one imports nothing heavy and
+Hydra loads every module of the ``hydra_plugins`` namespace in every Hydra program on the machine, so this one
+imports nothing heavy and
 does nothing unless the program uses BenchMARL.
 """
 
@@ -19,6 +20,4 @@ class BenchmarlReciprocatorSearchPath(SearchPathPlugin):
         from benchmarl_reciprocator.registration import register
 
         register()
-        search_path.append(
-            provider="benchmarl-reciprocator", path="pkg://benchmarl_reciprocator.conf"
-        )
+        search_path.append(provider="benchmarl-reciprocator", path="pkg://benchmarl_reciprocator.conf")

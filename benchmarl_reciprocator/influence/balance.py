@@ -38,8 +38,7 @@ def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
     """
     if left_out.shape != (*full.shape, full.shape[-1]):
         raise ValueError(
-            f"left_out must have shape [*B, N, N] = {(*full.shape, full.shape[-1])}, "
-            f"got {tuple(left_out.shape)}"
+            f"left_out must have shape [*B, N, N] = {(*full.shape, full.shape[-1])}, got {tuple(left_out.shape)}"
         )
     return full.unsqueeze(-2) - left_out
 
@@ -90,22 +89,16 @@ def influence_balance(
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma <= 1")
     if value_influence.ndim < 3 or value_influence.shape[-1] != value_influence.shape[-2]:
-        raise ValueError(
-            f"value_influence must have shape [*B, T, N, N], got {tuple(value_influence.shape)}"
-        )
+        raise ValueError(f"value_influence must have shape [*B, T, N, N], got {tuple(value_influence.shape)}")
     time_shape = value_influence.shape[:-2]
     if done.shape == (*time_shape, 1):
         done = done.squeeze(-1)
     if done.shape != time_shape:
-        raise ValueError(
-            f"done must have shape [*B, T] = {tuple(time_shape)}, got {tuple(done.shape)}"
-        )
+        raise ValueError(f"done must have shape [*B, T] = {tuple(time_shape)}, got {tuple(done.shape)}")
     balance = torch.zeros_like(value_influence[..., 0, :, :])
     if initial is not None:
         if initial.shape != balance.shape:
-            raise ValueError(
-                f"initial must have shape [*B, N, N] = {tuple(balance.shape)}, got {tuple(initial.shape)}"
-            )
+            raise ValueError(f"initial must have shape [*B, N, N] = {tuple(balance.shape)}, got {tuple(initial.shape)}")
         balance = initial.to(balance)
 
     received = value_influence.transpose(-1, -2)

@@ -11,7 +11,8 @@ from torch import Tensor
 class FailureSignatures:
     """Watches training and names each known way to fail once, when it is seen, with what to change.
 
-    - Drowning: influence estimated larger than any reward can differ, or next to nothing of the total reward left to the
+    - Drowning: influence estimated larger than any reward can differ, or next to nothing of the total reward
+    left to the
       task.
     - Starvation: next to no reciprocal reward from the start.
     - Oscillation: the agents' mean reward swings between the extremes seen so far.
@@ -66,9 +67,7 @@ class FailureSignatures:
         self._seen += 1
         low, high = torch.aminmax(reward)
         low, high = low.item(), high.item()
-        self._range = (
-            (low, high) if self._range is None else (min(low, self._range[0]), max(high, self._range[1]))
-        )
+        self._range = (low, high) if self._range is None else (min(low, self._range[0]), max(high, self._range[1]))
         self._shares.append(share)
         if immediate_only:
             largest = influence.abs().flatten().quantile(0.99).item() if influence.numel() < 1e7 else 0.0
@@ -125,7 +124,8 @@ class FailureSignatures:
     def _misfit(self) -> str | None:
         if _full(self._explained) and max(self._explained) < 0:
             return (
-                f"the estimator has predicted fresh rewards worse than their mean for {len(self._explained)} iterations "
+                f"the estimator has predicted fresh rewards worse than their mean for "
+                f"{len(self._explained)} iterations "
                 f"(explained variance {self._explained[-1]:.2f}): its value influence is noise. Raise "
                 "algorithm.estimator_epochs, lower algorithm.estimator_lr, or shorten algorithm.buffer_batches."
             )

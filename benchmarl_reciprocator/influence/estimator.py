@@ -18,7 +18,8 @@ class InfluenceEstimator(TensorDictModuleBase):
 
     ``V = N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
     joint action, network ``i + 1`` all but agent ``i``'s action, network ``N + 1`` no action at all (so that its
-    prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``). An action is left out by holding its first-layer weights at zero,
+    prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``).
+    An action is left out by holding its first-layer weights at zero,
     so the inputs are stored once and the cost grows linearly with the number of agents. Regressed on replayed data,
     the left-out predictions average over what the agent usually does in that state: they are the counterfactual
     baselines of Zhou et al. 2024 (arXiv 2406.01641, section 4).
@@ -128,7 +129,13 @@ class InfluenceEstimator(TensorDictModuleBase):
         return hidden.transpose(0, 1).reshape(*batch_shape, n_networks, self.n_agents, self.n_parts)
 
     def state_value(self, tensordict: TensorDictBase) -> Tensor:
-        """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``."""
+        """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``.
+
+        Raises:
+            RuntimeError: if the estimator does not predict the future.
+        """
+        if not self.future:
+            raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
         if self.encoder is not None:
             tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
         prediction = self._stacked(tensordict.get("state"), None, slice(-1, None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,11 +19,13 @@ class InfluenceSchedule:
     """When and how the estimator is fitted.
 
     Args:
-        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer, the longer a
+        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer,
+        the longer a
             change of behaviour goes on being seen as influence.
         target_period (int): fit and refresh the baselines once in so many batches.
         warmup (int): fit after each of the first so many batches (policies stay frozen meanwhile).
-        polyak_tau (float): how much of the way the baselines move to the fitted estimator at each refresh, in ``(0, 1]``.
+        polyak_tau (float): how much of the way the baselines move to the fitted estimator at each refresh, in
+        ``(0, 1]``.
         lr (float): learning rate (Adam).
         epochs (int): passes over one collected batch's worth of frames in each fit, drawn from the whole
             buffer, so that the time a fit takes does not depend on the buffer's length.
@@ -70,7 +72,7 @@ class InfluenceLearner:
         if schedule.polyak_tau < 1:
             self.target_updater = SoftUpdate(loss, tau=schedule.polyak_tau)
         else:
-            self.target_updater = HardUpdate(loss, value_network_update_interval=1)
+            self.target_updater = HardUpdate(loss, value_network_update_interval=0)
         self.batches_seen = 0
         self.fits = 0
         self._buffer: TensorDictReplayBuffer | None = None
@@ -85,7 +87,8 @@ class InfluenceLearner:
         """Take in a collected batch ``[*B, T]``, and fit if it is time.
 
         Args:
-            batch (TensorDictBase): with the estimator's inputs and, under ``"next"``, what :meth:`InfluenceLoss.targets` reads.
+            batch (TensorDictBase): with the estimator's inputs and, under ``"next"``, what
+            :meth:`InfluenceLoss.targets` reads.
 
         Returns:
             dict[str, float]: explained variance of the batch before it was learned from, and, if there was a fit, its
@@ -112,7 +115,9 @@ class InfluenceLearner:
         return metrics
 
     def value_influence(self, batch: TensorDictBase) -> torch.Tensor:
-        """Value influence in a batch ``[*B, T]`` by the lagged baselines: ``[*B, T, N, N]``, ``[..., i, j]`` of ``i`` on ``j``."""
+        """Value influence in a batch ``[*B, T]`` by the lagged baselines: ``[*B, T, N, N]``, ``[..., i, j]``
+        of ``i`` on ``j``.
+        """
         return self.loss.value_influence(batch)
 
     def _stored_keys(self, batch: TensorDictBase) -> list:
@@ -157,16 +162,14 @@ class InfluenceLearner:
             losses = self.loss(data[index])
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.loss.parameters(), self.schedule.max_grad_norm
-            )
+            norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
             self.optimizer.step()
         self.target_updater.step()
         self.fits += 1
         return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Estimator, lagged baselines, optimiser, buffer and schedule as tensors, dicts and plain numbers."""
+        """Estimator, lagged baselines, optimiser, buffer and counters as tensors, dicts and plain numbers."""
         return {
             "loss": dict(self.loss.state_dict()),
             "optimizer": self.optimizer.state_dict(),

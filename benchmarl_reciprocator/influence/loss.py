@@ -9,7 +9,7 @@ from tensordict import TensorDict, TensorDictBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.objectives.common import LossModule
-from torchrl.objectives.value.functional import vec_td_lambda_return_estimate
+from torchrl.objectives.value.functional import td_lambda_return_estimate, vec_td_lambda_return_estimate
 
 from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
 
@@ -17,7 +17,8 @@ from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
 class InfluenceLoss(LossModule):
     """Squared error of all predictions of an :class:`InfluenceEstimator`, full and counterfactual.
 
-    The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss keeps target
+    The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss
+    keeps target
     parameters: value influence is read off those, so that a baseline is refreshed only when a target updater of
     TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says so. The lag keeps a
     recent change of an agent's behaviour visible as influence instead of explaining it away.
@@ -32,7 +33,8 @@ class InfluenceLoss(LossModule):
     Keys read by :meth:`forward`: ``"state"`` ``[*B, S]`` (or what the encoder reads), ``"action"`` ``[*B, N, A]`` and
     ``"target"`` ``[*B, N, P]`` as :meth:`targets` gives it.
 
-    Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean squared error in units of
+    Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean
+    squared error in units of
     the targets' variance, summed over the ``V`` networks.
 
     Raises:
@@ -41,7 +43,8 @@ class InfluenceLoss(LossModule):
     Examples:
         >>> estimator = InfluenceEstimator(n_agents=2, state_features=3, action_features=2)
         >>> loss = InfluenceLoss(estimator, gamma=0.99)
-        >>> data = TensorDict({"state": torch.zeros(8, 3), "action": torch.zeros(8, 2, 2), "target": torch.ones(8, 2, 2)}, [8])
+        >>> data = TensorDict({"state": torch.zeros(8, 3), "action": torch.zeros(8, 2, 2)}, [8])
+        >>> data["target"] = torch.ones(8, 2, 2)
         >>> sorted(loss(data).keys())
         ['loss_future', 'loss_reward']
     """
@@ -73,9 +76,7 @@ class InfluenceLoss(LossModule):
         for name, value in (("gamma", gamma), ("lmbda", lmbda)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value} is not allowed, allowed: 0 <= {name} <= 1")
-        self.convert_to_functional(
-            estimator_network, "estimator_network", create_target_params=True
-        )
+        self.convert_to_functional(estimator_network, "estimator_network", create_target_params=True)
         self.gamma = gamma
         self.lmbda = lmbda
         self.future = estimator_network.future
@@ -109,8 +110,10 @@ class InfluenceLoss(LossModule):
         the estimator's own state value where it is truncated and where the batch ends in mid-episode.
 
         Args:
-            tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next", "done")`` and
-                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's input under
+            tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next",
+            "done")`` and
+                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's
+                input under
                 ``"next"``.
 
         Returns:
@@ -121,7 +124,9 @@ class InfluenceLoss(LossModule):
             return reward.unsqueeze(-1)
         with self.estimator_network_params.to_module(self.estimator_network):
             next_value = self.estimator_network.state_value(tensordict.get("next"))
-        returns = vec_td_lambda_return_estimate(
+        # The vectorised estimate divides by gamma * lmbda.
+        estimate = vec_td_lambda_return_estimate if self.gamma * self.lmbda > 0 else td_lambda_return_estimate
+        returns = estimate(
             self.gamma,
             self.lmbda,
             next_value,
@@ -139,9 +144,15 @@ class InfluenceLoss(LossModule):
 
     @torch.no_grad()
     def update_normalisation(self, target: Tensor) -> None:
-        """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`."""
-        with self.estimator_network_params.to_module(self.estimator_network):
-            self.estimator_network.update_normalisation(target)
+        """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`.
+
+        No prediction changes. The target parameters follow, since TorchRL's updaters copy trained entries only
+        and mixing
+        weights made for different units would be wrong.
+        """
+        for params in (self.estimator_network_params, self.target_estimator_network_params):
+            with params.to_module(self.estimator_network):
+                self.estimator_network.update_normalisation(target)
 
     @torch.no_grad()
     def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:

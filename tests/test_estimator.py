@@ -1,0 +1,434 @@
+"""The value-influence estimator, its loss and its learner: against hand-worked targets and against exact influence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from benchmarl_reciprocator.influence import (
+    InfluenceEstimator,
+    InfluenceLearner,
+    InfluenceLoss,
+    InfluenceSchedule,
+    value_influence,
+)
+
+# Payoffs by joint action and agent, action 0 cooperates.
+PRISONERS_DILEMMA = torch.tensor([[[-1, -1], [-3, 0]], [[0, -3], [-2, -2]]], dtype=torch.float64)
+STAG_HUNT = torch.tensor([[[4, 4], [0, 3]], [[3, 0], [1, 1]]], dtype=torch.float64)
+# Probability of cooperation by agent and state, in different patterns so that no two baselines agree.
+STATE_POLICIES = torch.tensor([[0.2, 0.4, 0.6, 0.8, 0.5], [0.9, 0.3, 0.5, 0.1, 0.7]], dtype=torch.float64)
+# Memory-1 policies after start, CC, CD, DC, DD (agent 0's action first): both tend to do what the other did.
+MEMORY_POLICIES = torch.tensor([[0.5, 0.9, 0.3, 0.7, 0.2], [0.6, 0.8, 0.7, 0.25, 0.15]], dtype=torch.float64)
+
+
+def schedule(**changes: float) -> InfluenceSchedule:
+    options = {"buffer_batches": 3, "target_period": 1, "warmup": 0, "polyak_tau": 1.0, "lr": 0.01}
+    options |= {"epochs": 1, "minibatch_size": 16, "max_grad_norm": 10.0}
+    return InfluenceSchedule(**{**options, **changes})
+
+
+def make_learner(n_cells: tuple[int, ...] = (8,), seed: int = 0, **changes: float) -> InfluenceLearner:
+    torch.manual_seed(seed)
+    estimator = InfluenceEstimator(n_agents=2, state_features=3, action_features=2, num_cells=n_cells)
+    return InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule(**changes))
+
+
+def random_batch(seed: int, scale: float = 1.0) -> TensorDict:
+    """A batch ``[4, 5]`` for :func:`make_learner` whose first two trajectories end."""
+    generator = torch.Generator().manual_seed(seed)
+    actions = torch.randint(2, (4, 5, 2), generator=generator)
+    done = torch.zeros(4, 5, 1, dtype=torch.bool)
+    done[:2, -1] = True
+    after = {
+        "state": torch.rand(4, 5, 3, generator=generator),
+        "reward": scale * torch.randn(4, 5, 2, generator=generator) + scale * actions.flip(-1),
+        "done": done,
+        "terminated": done.clone(),
+    }
+    before = {"state": torch.rand(4, 5, 3, generator=generator), "action": one_hot(actions, 2).float()}
+    return TensorDict({**before, "next": after}, [4, 5])
+
+
+def with_state_value(values: tuple[float, float]) -> InfluenceEstimator:
+    """An estimator whose state value is constant: half reward, half future."""
+    estimator = InfluenceEstimator(n_agents=2, state_features=1, action_features=2)
+    torch.nn.init.zeros_(estimator.weights[-1])
+    halves = torch.tensor([value / 2 for value in values for _ in range(2)])
+    estimator.biases[-1].data[-1, 0] = halves
+    return estimator
+
+
+def linear_estimator(weight: Tensor, bias: Tensor, future: bool) -> InfluenceEstimator:
+    """Two agents, no hidden layer: the full prediction of the reward is ``actions @ weight + bias``."""
+    estimator = InfluenceEstimator(n_agents=2, state_features=1, action_features=2, num_cells=(), future=future)
+    for parameter in estimator.parameters():
+        torch.nn.init.zeros_(parameter)
+    # Outputs: reward and, if predicted, future of agent 0, then of agent 1.
+    estimator.weights[0].data[0, 1:, :: estimator.n_parts] = weight
+    estimator.biases[0].data[0, 0, :: estimator.n_parts] = bias
+    return estimator
+
+
+@pytest.mark.parametrize("future", [True, False])
+@pytest.mark.parametrize("batch_size", [(), (6,), (2, 3, 4)])
+def test_shapes(batch_size: tuple[int, ...], future: bool) -> None:
+    estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2, future=future)
+    data = TensorDict({"state": torch.rand(*batch_size, 4), "action": torch.rand(*batch_size, 3, 2)}, batch_size)
+    # Without the future there is no network for the state value, and one part.
+    assert estimator(data)["prediction"].shape == (*batch_size, *((5, 3, 2) if future else (4, 3, 1)))
+    assert estimator.value_influence(data).shape == (*batch_size, 3, 3)
+    if future:
+        assert estimator.state_value(data).shape == (*batch_size, 3)
+
+
+def test_state_value_is_the_last_network_without_actions() -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2)
+    data = TensorDict({"state": torch.rand(6, 4), "action": torch.rand(6, 3, 2)}, [6])
+    expected = estimator(data)["prediction"][:, -1].sum(-1)
+    torch.testing.assert_close(estimator.state_value(data.select("state")), expected)
+
+
+@pytest.mark.parametrize("changed", [0, 1, 2])
+@pytest.mark.parametrize(("num_cells", "future"), [((), True), ((16,), False), ((16, 16), True)])
+def test_left_out_networks_ignore_the_left_out_action(changed: int, num_cells: tuple[int, ...], future: bool) -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2, num_cells=num_cells, future=future)
+    data = TensorDict({"state": torch.rand(6, 4), "action": torch.rand(6, 3, 2)}, [6])
+    before = estimator(data)["prediction"].clone()
+    data["action"][:, changed] += 1
+    moved = (estimator(data)["prediction"] - before).abs().amax((0, 2, 3)) > 1e-4
+    # Network 0 sees all, i + 1 all but agent i, the last, where there is one, none.
+    assert moved.tolist() == [True, *(i != changed for i in range(3)), False][: estimator.n_networks]
+
+
+@pytest.mark.parametrize("future", [True, False])
+def test_influence_is_full_less_left_out_prediction(future: bool) -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2, future=future)
+    data = TensorDict({"state": torch.rand(1, 4), "action": torch.rand(1, 3, 2)}, [1])
+    prediction = estimator(data)["prediction"][0]
+    # Of agent 2 on agent 0: network 0 less network 3, all parts together.
+    expected = prediction[0, 0].sum() - prediction[3, 0].sum()
+    torch.testing.assert_close(estimator.value_influence(data)[0, 2, 0], expected)
+
+
+def test_new_normalisation_leaves_predictions_unchanged() -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=2, state_features=4, action_features=3)
+    data = TensorDict({"state": torch.rand(50, 4), "action": torch.rand(50, 2, 3)}, [50])
+    before = estimator(data)["prediction"].clone()
+    # A part that does not vary must not be divided by zero.
+    for scale in (torch.tensor([[3.0, 0.5], [0.0, 20.0]]), torch.tensor([[0.1, 0.0], [7.0, 1.0]])):
+        target = 5 + scale * torch.randn(50, 2, 2)
+        estimator.update_normalisation(target)
+        torch.testing.assert_close(estimator(data)["prediction"], before, rtol=1e-4, atol=1e-4)
+        standard = estimator.normalise(target)
+        torch.testing.assert_close(standard.mean(0), torch.zeros(2, 2), rtol=0, atol=1e-5)
+        torch.testing.assert_close(standard.std(0, unbiased=False), (scale > 0).float(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(estimator.denormalise(standard), target)
+
+
+# Rewards 1, 2, 3, 4 of agent 0 (state value 4) and 0, 0, 0, 8 of agent 1 (state value 8), gamma 0.5, the episode ends
+# with the second of four steps, the batch in mid-episode. The future after the last step is 0.5 times the state value:
+# 2 and 4; after the third 0.5 * (4 + 2) = 3 and 0.5 * (8 + 4) = 6.
+@pytest.mark.parametrize(
+    ("terminated", "lmbda", "expected"),
+    [
+        # Nothing comes after the second step: 0; after the first 0.5 * 2 = 1 and 0.5 * 0 = 0.
+        (True, 1.0, [[1.0, 0.0], [0.0, 0.0], [3.0, 6.0], [2.0, 4.0]]),
+        # After the second 0.5 * 4 = 2 and 0.5 * 8 = 4; after the first 0.5 * (2 + 2) = 2 and 0.5 * (0 + 4) = 2.
+        (False, 1.0, [[2.0, 2.0], [2.0, 4.0], [3.0, 6.0], [2.0, 4.0]]),
+        # Half the state value, half the return: after the third 0.25 * (4 + 6) = 2.5 and 0.25 * (8 + 12) = 5; after the
+        # first 0.25 * (4 + 2 + 2) = 2 and 0.25 * (8 + 0 + 4) = 3.
+        (False, 0.5, [[2.0, 3.0], [2.0, 4.0], [2.5, 5.0], [2.0, 4.0]]),
+        # 0.5 times the state value everywhere.
+        (False, 0.0, [[2.0, 4.0]] * 4),
+    ],
+)
+def test_future_targets(terminated: bool, lmbda: float, expected: list[list[float]]) -> None:
+    loss = InfluenceLoss(with_state_value((4.0, 8.0)), gamma=0.5, lmbda=lmbda)
+    reward = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 8.0]]])
+    done = torch.tensor([False, True, False, False]).reshape(1, 4, 1)
+    after = {"state": torch.rand(1, 4, 1), "reward": reward, "done": done, "terminated": done & terminated}
+    target = loss.targets(TensorDict({"next": after}, [1, 4]))
+    torch.testing.assert_close(target[..., 0], reward)
+    torch.testing.assert_close(target[0, ..., 1], torch.tensor(expected))
+
+
+def test_targets_without_a_future() -> None:
+    loss = InfluenceLoss(InfluenceEstimator(2, 1, 2, future=False), gamma=0.5)
+    reward = torch.rand(1, 4, 2)
+    assert torch.equal(loss.targets(TensorDict({"next": {"reward": reward}}, [1, 4])), reward.unsqueeze(-1))
+
+
+@pytest.mark.filterwarnings("ignore:No target network updater")
+@pytest.mark.parametrize("future", [True, False])
+def test_loss_by_hand(future: bool) -> None:
+    # All networks predict 0, so an agent's error is its squared target: rewards 1 and 3, futures 0 and 2.
+    loss = InfluenceLoss(linear_estimator(torch.zeros(4, 2), torch.zeros(2), future), gamma=0.9)
+    target = torch.tensor([[[1.0, 0.0], [3.0, 2.0]]])[..., : 2 if future else 1]
+    losses = loss(TensorDict({"state": torch.zeros(1, 1), "action": torch.zeros(1, 2, 2), "target": target}, [1]))
+    # Mean over agents, summed over 4 networks: 4 * (1 + 9) / 2 and 4 * (0 + 4) / 2; over 3 without the future.
+    expected = {"loss_reward": 20.0, "loss_future": 8.0} if future else {"loss_reward": 15.0}
+    assert {key: value.item() for key, value in losses.items()} == pytest.approx(expected)
+    assert loss.out_keys == list(expected)
+
+
+@pytest.mark.parametrize("options", [{"gamma": 1.1}, {"gamma": 0.9, "lmbda": -0.1}])
+def test_loss_refuses_bad_discounts(options: dict[str, float]) -> None:
+    name = list(options)[-1]
+    with pytest.raises(ValueError, match=f"{name}="):
+        InfluenceLoss(InfluenceEstimator(2, 1, 2), **options)
+
+
+@pytest.mark.parametrize(("n_agents", "num_cells"), [(1, (8,)), (2, (8, 0))])
+def test_estimator_refuses_bad_sizes(n_agents: int, num_cells: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="n_agents" if n_agents < 2 else "num_cells"):
+        InfluenceEstimator(n_agents, 1, 2, num_cells=num_cells)
+
+
+# Each agent gets 2 if the other plays action 0, else 0: mean 1, variance 1 over all joint actions.
+GIFTS = torch.tensor([[0.0, 2.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "expected"),
+    [
+        (GIFTS, 0.0, 1.0),
+        # The mean explains nothing.
+        (torch.zeros(4, 2), 1.0, 0.0),
+        # Off by 2 from the mean: error 1 + 2 * 2, so 1 - 5 / 1.
+        (torch.zeros(4, 2), 3.0, -4.0),
+    ],
+)
+def test_explained_variance(weight: Tensor, bias: float, expected: float) -> None:
+    loss = InfluenceLoss(linear_estimator(weight, torch.full((2,), bias), future=False), gamma=0.9)
+    joint = torch.cartesian_prod(torch.arange(2), torch.arange(2))
+    target = 2.0 * (joint.flip(-1) == 0).unsqueeze(-1)
+    data = TensorDict({"state": torch.zeros(4, 1), "action": one_hot(joint, 2).float(), "target": target}, [4])
+    assert loss.explained_variance(data)["reward"].item() == pytest.approx(expected)
+    data["target"] = torch.ones_like(target)
+    assert math.isnan(loss.explained_variance(data)["reward"])
+
+
+def exact_influence(values: Tensor, cooperation: Tensor) -> Tensor:
+    """Influence on ``values`` ``[A_0, A_1, N]`` by state and joint action, by enumeration: ``[S, A_0, A_1, N, N]``."""
+    policy = torch.stack([cooperation, 1 - cooperation], dim=-1)
+    without_0 = torch.einsum("sa,abj->sbj", policy[0], values).unsqueeze(1).expand(-1, 2, -1, -1)
+    without_1 = torch.einsum("sb,abj->saj", policy[1], values).unsqueeze(2).expand(-1, -1, 2, -1)
+    return torch.stack([values - without_0, values - without_1], dim=-2)
+
+
+def exact_next_values(payoffs: Tensor, cooperation: Tensor, gamma: float) -> Tensor:
+    """Discounted return that follows each joint action of memory-1 policies, ``[A_0, A_1, N]``."""
+    policy = torch.stack([cooperation, 1 - cooperation], dim=-1)
+    # From each state (start first) to each joint action, which is the next state.
+    transition = torch.einsum("sa,sb->sab", policy[0], policy[1]).flatten(1)
+    rewards = transition @ payoffs.reshape(4, 2)
+    values = torch.linalg.solve(torch.eye(4, dtype=torch.float64) - gamma * transition[1:], rewards[1:])
+    return values.reshape(2, 2, 2)
+
+
+def play(payoffs: Tensor, cooperation: Tensor, generator: torch.Generator, episode: int | None) -> TensorDict:
+    """Trajectories ``[256, 12]`` of one-step games in random states, or of a game truncated after ``episode`` steps."""
+    state, rows = torch.randint(5, (256,), generator=generator), []
+    if episode is not None:
+        state = torch.zeros_like(state)
+    for t in range(12):
+        action = (torch.rand(256, 2, generator=generator) >= cooperation[:, state].T).long()
+        outcome = 1 + 2 * action[:, 0] + action[:, 1]
+        ends = episode is None or (t + 1) % episode == 0
+        rows.append((state, action, outcome, torch.full((256, 1), ends)))
+        if episode is None:
+            state = torch.randint(5, (256,), generator=generator)
+        else:
+            state = torch.zeros_like(state) if ends else outcome
+    state, action, outcome, done = (torch.stack(column, dim=1) for column in zip(*rows, strict=True))
+    after = {
+        "state": one_hot(outcome, 5).float(),
+        "reward": payoffs[action[..., 0], action[..., 1]].float(),
+        "done": done,
+        "terminated": done & (episode is None),
+    }
+    before = {"state": one_hot(state, 5).float(), "action": one_hot(action, 2).float()}
+    return TensorDict({**before, "next": after}, [256, 12])
+
+
+def all_cases() -> TensorDict:
+    """Every state with every joint action, ``[5, 2, 2]``."""
+    state, own, other = torch.meshgrid(torch.arange(5), torch.arange(2), torch.arange(2), indexing="ij")
+    action = one_hot(torch.stack([own, other], dim=-1), 2).float()
+    return TensorDict({"state": one_hot(state, 5).float(), "action": action}, [5, 2, 2])
+
+
+def fitted(
+    payoffs: Tensor, cooperation: Tensor, episode: int | None, future: bool, n_batches: int, epochs: int
+) -> InfluenceLearner:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=2, state_features=5, action_features=2, num_cells=(32,), future=future)
+    loss = InfluenceLoss(estimator, gamma=0.9, lmbda=0.5)
+    learner = InfluenceLearner(loss, schedule(buffer_batches=8, epochs=epochs, minibatch_size=1024))
+    for _ in range(n_batches):
+        learner.observe(play(payoffs, cooperation, generator, episode))
+    return learner
+
+
+def correlation(estimate: Tensor, exact: Tensor) -> float:
+    return torch.corrcoef(torch.stack([estimate.flatten(), exact.flatten()]))[0, 1].item()
+
+
+@pytest.mark.parametrize("payoffs", [PRISONERS_DILEMMA, STAG_HUNT], ids=["prisoners_dilemma", "stag_hunt"])
+def test_immediate_influence_is_exact(payoffs: Tensor) -> None:
+    learner = fitted(payoffs, STATE_POLICIES, episode=None, future=False, n_batches=8, epochs=24)
+    estimate = learner.value_influence(all_cases()).double()
+    exact = exact_influence(payoffs, STATE_POLICIES)
+    # The enumeration by hand: in state 0 agent 0 cooperates with 0.2, which is worth 2 to the other: 2 * (1 - 0.2).
+    if payoffs is PRISONERS_DILEMMA:
+        torch.testing.assert_close(exact[0, 0, :, 0, 1], torch.full((2,), 1.6, dtype=torch.float64))
+    for i in range(2):
+        for j in range(2):
+            assert correlation(estimate[..., i, j], exact[..., i, j]) >= 0.99
+            assert (estimate - exact)[..., i, j].mean().abs() < 0.08
+    assert (estimate - exact).abs().mean() < 0.1
+
+
+def test_future_influence_against_exact_values() -> None:
+    """Episodes are cut after 5 steps, and most of a return at gamma 0.9 lies beyond: it must be bootstrapped."""
+    learner = fitted(PRISONERS_DILEMMA, MEMORY_POLICIES, episode=5, future=True, n_batches=20, epochs=12)
+    loss, cases = learner.loss, all_cases()
+    with torch.no_grad(), loss.target_estimator_network_params.to_module(loss.estimator_network):
+        future = loss.estimator_network(cases)["prediction"][..., 1].double()
+        values = loss.estimator_network.state_value(cases[1:, 0, 0]).double()
+    estimate = value_influence(future[..., 0, :], future[..., 1:3, :])
+    next_values = exact_next_values(PRISONERS_DILEMMA, MEMORY_POLICIES, 0.9)
+    exact = exact_influence(0.9 * next_values, MEMORY_POLICIES)
+    # Returns without bootstrapping would be about (1 - 0.9^5) = 0.4 of these (-13 to -16), and less in the last steps.
+    torch.testing.assert_close(values, next_values.reshape(4, 2), rtol=0.1, atol=0)
+
+    others = ~torch.eye(2, dtype=torch.bool)
+    # Given state and joint action, a target still varies by 0.4; the buffer holds 100 to 4000 of each case, so its mean
+    # is off by 0.04 at worst. The exact influence on the other spreads by 0.22, hence a correlation of
+    # 1 / sqrt(1 + (0.04 / 0.22)^2) = 0.98 if all cases were as rare. The bar allows 0.07, for the noise of the fit.
+    assert exact[..., others].std() > 0.2
+    assert correlation(estimate[..., others], exact[..., others]) >= 0.95
+    assert (estimate - exact)[..., others].mean().abs() < 0.05
+    slope = (estimate * exact)[..., others].sum() / exact[..., others].pow(2).sum()
+    assert slope.item() == pytest.approx(1, abs=0.15)
+
+
+def test_buffer_keeps_the_last_batches_only() -> None:
+    learner = make_learner(buffer_batches=3)
+    for number in range(5):
+        batch = random_batch(number)
+        batch["next", "reward"].fill_(float(number))
+        learner.observe(batch)
+        held = learner._buffer[:]["next", "reward"]
+        assert held.unique().tolist() == [float(kept) for kept in range(max(0, number - 2), number + 1)]
+        assert len(held) == 4 * min(number + 1, 3)
+
+
+def test_baselines_move_once_per_target_period() -> None:
+    learner, probe = make_learner(target_period=3), random_batch(99)
+    moved, before = [], learner.value_influence(probe)
+    for number in range(7):
+        metrics = learner.observe(random_batch(number))
+        after = learner.value_influence(probe)
+        moved.append(not torch.equal(before, after))
+        assert ("loss_reward" in metrics) == moved[-1]
+        before = after
+    # The first fit is at once, so that there is a baseline at all; then with the third and sixth batch.
+    assert moved == [True, False, True, False, False, True, False]
+
+
+def test_baselines_are_in_units_of_reward() -> None:
+    """After a refresh without averaging, value influence is read off the estimator as it was fitted."""
+    learner, probe = make_learner(), random_batch(99)
+    for number in range(3):
+        learner.observe(random_batch(number, scale=50.0))
+        with torch.no_grad(), learner.loss.estimator_network_params.to_module(learner.loss.estimator_network):
+            fitted_influence = learner.loss.estimator_network.value_influence(probe)
+        torch.testing.assert_close(learner.value_influence(probe), fitted_influence)
+
+
+def test_warmup_fits_after_every_batch() -> None:
+    learner, fits, warming = make_learner(warmup=3, target_period=4), [], []
+    for number in range(8):
+        learner.observe(random_batch(number))
+        fits.append(learner.fits)
+        warming.append(learner.warming_up)
+    # Then with every fourth batch.
+    assert fits == [1, 2, 3, 4, 4, 4, 4, 5]
+    assert warming == [True] * 3 + [False] * 5
+
+
+def test_polyak_averages_the_baselines() -> None:
+    # Without a hidden layer predictions are linear in the parameters, so averaged parameters give averaged influence.
+    learner, probe = make_learner(n_cells=(), polyak_tau=0.25, lr=0.1), random_batch(99)
+    for number in range(3):
+        before = learner.value_influence(probe)
+        learner.observe(random_batch(number, scale=20.0))
+        with torch.no_grad(), learner.loss.estimator_network_params.to_module(learner.loss.estimator_network):
+            fitted_influence = learner.loss.estimator_network.value_influence(probe)
+        assert not torch.allclose(before, fitted_influence, atol=0.1)
+        expected = 0.75 * before + 0.25 * fitted_influence
+        torch.testing.assert_close(learner.value_influence(probe), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("tau", [0.25, 1.0])
+def test_new_units_alone_leave_the_baselines_unchanged(tau: float) -> None:
+    # With next to no learning rate, a fit only standardises anew: what baselines predict must not depend on that.
+    learner, probe = make_learner(polyak_tau=tau, lr=1e-12), random_batch(99)
+    before = learner.value_influence(probe)
+    learner.observe(random_batch(0, scale=20.0))
+    torch.testing.assert_close(learner.value_influence(probe), before, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_rewards_that_are_not_finite_are_refused(bad: float) -> None:
+    learner, batch = make_learner(), random_batch(0)
+    batch["next", "reward"][1, 2, 0] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        learner.observe(batch)
+
+
+def test_explained_variance_is_of_a_batch_not_yet_learned() -> None:
+    learner = make_learner()
+    assert "explained_variance_reward" not in learner.observe(random_batch(0))
+    metrics = learner.observe(random_batch(1))
+    assert {"explained_variance_reward", "explained_variance_future", "loss_reward", "grad_norm"} <= set(metrics)
+
+
+@pytest.mark.parametrize("options", [{"target_period": 1}, {"target_period": 3}, {"polyak_tau": 0.25}])
+def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tmp_path: Path) -> None:
+    learner, probe = make_learner(**options), random_batch(99)
+    # An odd number of fits, so that a count of refreshes that is not saved would show.
+    for number in range(3):
+        learner.observe(random_batch(number))
+    torch.save(learner.state_dict(), tmp_path / "learner.pt")
+    other = make_learner(seed=1, **options)
+    other.load_state_dict(torch.load(tmp_path / "learner.pt", weights_only=True))
+    assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+
+    for number in range(3, 9):
+        metrics = []
+        for one in (learner, other):
+            torch.manual_seed(number)
+            metrics.append(one.observe(random_batch(number)))
+        assert metrics[0] == metrics[1]
+        assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+
+
+def test_learner_that_saw_nothing_can_be_saved() -> None:
+    learner, other, probe = make_learner(), make_learner(seed=1), random_batch(99)
+    other.load_state_dict(learner.state_dict())
+    assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+    other.observe(random_batch(0))
