@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 
 from benchmarl.algorithms import QmixConfig, VdnConfig
 from benchmarl.algorithms.common import AlgorithmConfig
@@ -76,8 +77,10 @@ class TaskCallback(Callback):
         except FileNotFoundError:
             return
         except (json.JSONDecodeError, KeyError) as error:
+            kept = Path(writer.path).with_suffix(".unreadable")
+            Path(writer.path).rename(kept)
             warnings.warn(
-                f"{writer.path} holds no readable earlier results ({error!r}): it is written anew",
+                f"{writer.path} holds no readable earlier results ({error!r}): kept as {kept.name}, written anew",
                 stacklevel=2,
             )
 

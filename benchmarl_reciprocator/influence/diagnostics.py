@@ -136,7 +136,7 @@ class FailureSignatures:
         low, high = self._extremes or (mean, mean)
         self._extremes = low, high = min(low, mean), max(high, mean)
         reward_range = self._range[1] - self._range[0]
-        if high - low < 0.2 * reward_range:
+        if high - low <= 0.2 * reward_range:
             self._levels.append(0)
             return
         position = (mean - low) / (high - low)

@@ -1,0 +1,72 @@
+"""What every experiment on a social dilemma does besides training: warnings, grouping, evaluation JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarl.experiment import Experiment
+
+from benchmarl_reciprocator import GroupingWarning
+from benchmarl_reciprocator.results import read_evaluations
+
+
+@pytest.mark.parametrize("algorithm", ["mappo", "qmix", "vdn", "reciprocator_mappo"])
+def test_pooling_algorithms_warn_in_groups_of_one(algorithm: str, small_experiment) -> None:
+    with pytest.warns(GroupingWarning, match=r"task\.grouping='per_agent' gives every agent a group of its own"):
+        small_experiment(f"algorithm={algorithm}", "task.grouping=per_agent")
+
+
+def test_one_value_for_agents_with_different_rewards_warns(small_experiment) -> None:
+    with pytest.warns(GroupingWarning, match=r"algorithm\.share_param_critic=False"):
+        small_experiment("algorithm=mappo")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "groups"),
+    [
+        ("ippo", ["agent_0", "agent_1"]),
+        ("reciprocator", ["agent_0", "agent_1"]),
+        ("iql", ["agent_0", "agent_1"]),
+        ("mixed", ["agent_0", "agent_1"]),
+        ("qmix", ["agents"]),
+        ("vdn", ["agents"]),
+        ("reciprocator_mappo", ["agents"]),
+    ],
+)
+def test_presets_pick_the_grouping_without_a_warning(algorithm: str, groups: list[str], small_experiment) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GroupingWarning)
+        experiment = small_experiment(f"algorithm={algorithm}")
+    assert list(experiment.group_map) == groups
+    # What is saved is what was used.
+    assert experiment.task.config["grouping"] == ("one_group" if groups == ["agents"] else "per_agent")
+
+
+@pytest.mark.parametrize("algorithm", ["ippo", "qmix"])
+def test_evaluation_json_of_stock_algorithms_holds_the_tasks_measures(algorithm: str, small_experiment) -> None:
+    experiment = small_experiment(f"algorithm={algorithm}")
+    experiment.run()
+    evaluations = read_evaluations(Path(experiment.logger.json_writer.path))
+    assert evaluations["frames"].tolist() == [256, 512]
+    returns = (evaluations["agent_0_return"] + evaluations["agent_1_return"]) / 2
+    torch.testing.assert_close(torch.tensor(returns.to_numpy()), torch.tensor(evaluations["return"].to_numpy()))
+    cooperation = evaluations[["agent_0_p_cooperate", "agent_1_p_cooperate"]].mean(axis=1)
+    torch.testing.assert_close(
+        torch.tensor(cooperation.to_numpy()), torch.tensor(evaluations["p_cooperate"].to_numpy())
+    )
+
+
+def test_an_unreadable_json_is_told_and_does_not_stop_a_resumed_run(small_experiment) -> None:
+    experiment = small_experiment("algorithm=ippo", "experiment.checkpoint_at_end=True")
+    experiment.run()
+    json_file = Path(experiment.logger.json_writer.path)
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    json_file.write_text(json_file.read_text()[:100])
+    with pytest.warns(UserWarning, match="holds no readable earlier results"):
+        Experiment.reload_from_file(str(checkpoint)).evaluate()
+    assert json.loads(json_file.read_text())
+    assert json_file.with_suffix(".unreadable").is_file()
