@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
-from torchrl.data.replay_buffers.samplers import SamplerWithoutReplacement
+from torchrl.data.replay_buffers.samplers import RandomSampler
 from torchrl.objectives import HardUpdate, SoftUpdate
 
 from benchmarl_reciprocator.influence.loss import InfluenceLoss
@@ -142,18 +142,19 @@ class InfluenceLearner:
                 self.schedule.buffer_batches * trajectories_per_batch,
                 device=self.loss.estimator_network.target_mean.device,
             ),
-            sampler=SamplerWithoutReplacement(),
+            sampler=RandomSampler(),
             batch_size=trajectories_per_batch,
         )
 
     def _fit(self, frames: int) -> dict[str, float]:
-        data = self._buffer[:]
+        wanted = self.schedule.epochs * self._trajectories_per_batch
+        # A draw from the buffer, so that a fit takes no longer with a longer buffer.
+        data = self._buffer.sample(wanted) if wanted < len(self._buffer) else self._buffer[:]
         target = self.loss.targets(data)
         self.loss.update_normalisation(target)
         data = data.select(*self.loss.estimator_network.in_keys).set("target", target).reshape(-1)
         size = min(self.schedule.minibatch_size, data.shape[0])
         steps = max(1, self.schedule.epochs * frames // size)
-        losses = {}
         order = torch.empty(0, dtype=torch.long, device=target.device)
         for _ in range(steps):
             if len(order) < size:
