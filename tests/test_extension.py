@@ -1,0 +1,151 @@
+"""What users add: a task of their own, images, an estimator with an encoder; and the examples."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+from torchrl.envs.utils import check_env_specs
+
+from benchmarl_reciprocator import SocialDilemmaEnv, register_task
+from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+class ImageGame(SocialDilemmaEnv):
+    """Two agents see a 3x3 picture of two channels and may help each other."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__([2, 2], observation_shape=[3, 3, 2], state_shape=[3, 3, 2], **kwargs)
+        self._picture = torch.zeros(*self.batch_size, 3, 3, 2)
+
+    def start(self, where: Tensor) -> None:
+        self._picture = torch.where(where[:, None, None, None], self.random(*self._picture.shape), self._picture)
+
+    def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (1.0 - actions).flip(-1), {}
+
+    def observations(self) -> Tensor:
+        return self._picture.unsqueeze(1).expand(-1, 2, 3, 3, 2)
+
+    def state(self) -> Tensor:
+        return self._picture
+
+
+@dataclass
+class ImageConfig:
+    max_steps: int = 32
+    grouping: str = "per_agent"
+
+    def make_env(self, num_envs: int, device: str, seed: int | None) -> ImageGame:
+        return ImageGame(num_envs=num_envs, max_steps=self.max_steps, grouping=self.grouping, device=device, seed=seed)
+
+    def metrics(self, trajectories, valid) -> dict[str, Tensor]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def image_task() -> str:
+    module = ModuleType("image_game")
+    module.TaskConfig = ImageConfig
+    register_task(module)
+    return "task=social_dilemmas/image_game"
+
+
+@pytest.mark.parametrize("encoder", ["cnn", None])
+def test_images_for_policy_and_estimator(encoder: str | None, image_task: str, small_experiment) -> None:
+    check_env_specs(ImageConfig().make_env(4, "cpu", 0))
+    cnn = [
+        f"{model}.{key}={value}"
+        for model in ("model", "critic_model")
+        for key, value in {"cnn_num_cells": [4], "cnn_kernel_sizes": 2}.items()
+    ]
+    options = (
+        [] if encoder is None else ["algorithm.estimator_encoder_options={cnn_num_cells: [4], cnn_kernel_sizes: 2}"]
+    )
+    experiment = small_experiment(
+        "algorithm=reciprocator",
+        image_task,
+        "model=layers/cnn",
+        "model@critic_model=layers/cnn",
+        *cnn,
+        f"algorithm.estimator_encoder={encoder or 'null'}",
+        "algorithm.estimator_encoder_features=8",
+        *options,
+        preset=None,
+    )
+    network = Reciprocity.of(experiment).learner.loss.estimator_network
+    before = [parameter.clone() for parameter in Reciprocity.of(experiment).learner.loss.parameters()]
+    experiment.run()
+    assert (network.encoder is not None) == (encoder is not None)
+    after = Reciprocity.of(experiment).learner.loss.parameters()
+    assert all(not torch.equal(a, b) for a, b in zip(before, after))
+
+
+def test_unknown_encoder_options_are_named(image_task: str, small_experiment) -> None:
+    with pytest.raises(ValueError, match=r"algorithm\.estimator_encoder_options\.kernel=2 is not allowed"):
+        small_experiment(
+            "algorithm=reciprocator",
+            image_task,
+            "algorithm.estimator_encoder=cnn",
+            "algorithm.estimator_encoder_options={kernel: 2}",
+            "model.num_feature_dims=3",
+            "critic_model.num_feature_dims=3",
+            preset=None,
+        )
+
+
+def test_tasks_that_cannot_be_registered_are_refused(image_task: str) -> None:
+    with pytest.raises(ValueError, match="must define a dataclass TaskConfig"):
+        register_task(ModuleType("empty"))
+    taken = ModuleType("image_game")
+    taken.TaskConfig = ImageConfig
+    with pytest.raises(ValueError, match="name='image_game' is taken"):
+        register_task(taken)
+
+    @dataclass
+    class NoDefault:
+        max_steps: int
+
+    module = ModuleType("no_default")
+    module.TaskConfig = NoDefault
+    with pytest.raises(ValueError, match=r"TaskConfig\.max_steps must have a default"):
+        register_task(module)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["influence_in_torchrl.py"],
+        [
+            "custom_task.py",
+            "algorithm=reciprocator",
+            "task=social_dilemmas/custom_task",
+            "experiment=social_dilemmas",
+            "experiment.max_n_iters=2",
+            "experiment.on_policy_n_envs_per_worker=8",
+            "experiment.on_policy_collected_frames_per_batch=512",
+            "experiment.on_policy_minibatch_size=256",
+            "experiment.evaluation_interval=512",
+            "experiment.evaluation_episodes=4",
+        ],
+    ],
+    ids=lambda command: command[0],
+)
+def test_examples_run(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / command[0]), *command[1:]],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
