@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import shutil
@@ -25,8 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from benchmarl.experiment.callback import Callback
+from tensordict import TensorDictBase
 from tqdm import tqdm
 
+from benchmarl_reciprocator.experiments import load_experiment
 from benchmarl_reciprocator.results import final_rows, interval, plot_learning_curves, read_evaluations
 
 RECORD = "run.json"
@@ -69,19 +74,24 @@ POPULATIONS = (
 )
 
 
+class Progress(Callback):
+    """Tells the process that shows the bar of every iteration."""
+
+    def __init__(self, queue: Any) -> None:
+        super().__init__()
+        self.queue = queue
+
+    def on_batch_collected(self, batch: TensorDictBase) -> None:
+        if self.queue is not None:
+            self.queue.put(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # BenchMARL pickles callbacks beside its checkpoints, where there is nobody to tell.
+        return {"experiment": None, "queue": None}
+
+
 def run(folder: Path, population: Population, seed: int, overrides: list[str], progress: Any) -> None:
     """Train one population with one seed in ``folder`` and leave a record of it there."""
-    import logging
-
-    import torch
-    from benchmarl.experiment.callback import Callback
-
-    from benchmarl_reciprocator.experiments import load_experiment
-
-    class Progress(Callback):
-        def on_batch_collected(self, batch: Any) -> None:
-            progress.put(1)
-
     torch.set_num_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -94,7 +104,7 @@ def run(folder: Path, population: Population, seed: int, overrides: list[str], p
             f"experiment.save_folder={folder}",
             *overrides,
         ],
-        callbacks=[Progress()],
+        callbacks=[Progress(progress)],
     )
     experiment.run()
     record = {
@@ -131,7 +141,7 @@ def main() -> int:
     overrides = [f"experiment.max_n_iters={arguments.iterations}", "experiment.loggers=[]", *arguments.overrides]
     folder = arguments.folder.resolve()
     failures = run_missing(folder, populations, arguments.seeds, overrides, arguments)
-    table = report(folder, populations, failures)
+    table = report(folder, failures)
     sys.stdout.write(f"\n{table}\n\nEverything is in {arguments.folder}/\n")
     return 1 if failures else 0
 
@@ -180,37 +190,38 @@ def run_missing(
     return failures
 
 
-def report(folder: Path, populations: list[Population], failures: list[str]) -> str:
-    """Write ``evaluations.csv``, ``table.csv``, ``table.md``, ``curves.png`` and ``setting.json``; returns the
-    table.
-    """
-    evaluations, seconds = [], {}
+def report(folder: Path, failures: list[str]) -> str:
+    """Write evaluations, runs, table, curves and setting of all that is in ``folder``; returns the table."""
+    evaluations, runs = [], []
     for record_file in sorted(folder.glob(f"runs/*/{RECORD}")):
         record = json.loads(record_file.read_text())
         frame = read_evaluations(record_file.parent / record["json"])
         evaluations.append(frame.assign(population=record["population"]))
-        seconds[record["population"], record["seed"]] = record["seconds"]
+        run = {key: record[key] for key in ("population", "seed", "seconds")}
+        runs.append({**run, "frames": frame["frames"].max()})
     lines = [f"FAILED {failure}" for failure in failures]
     if not evaluations:
         return "\n".join(["no run has finished", *lines])
     evaluations = pd.concat(evaluations, ignore_index=True)
     evaluations.to_csv(folder / "evaluations.csv", index=False, float_format="%.4f")
+    runs = pd.DataFrame(runs)
+    runs.to_csv(folder / "runs.csv", index=False)
     final = final_rows(evaluations, by=["population", "seed"])
     rows = []
-    for population in populations:
-        runs = final[final["population"] == population.name]
-        if runs.empty:
+    for population in POPULATIONS:
+        ends = final[final["population"] == population.name]
+        if ends.empty:
             continue
         row = {"population": population.name, "grouping": population.grouping}
         for side in (0, 1):
-            row[f"P(cooperate) {side}"] = interval(runs[f"agent_{side}_p_cooperate"])
-            row[f"reward per step {side}"] = interval(runs[f"agent_{side}_return"] / STEPS_PER_EPISODE)
-        row["seeds"] = len(runs)
-        row["seconds per run"] = round(sum(seconds[population.name, seed] for seed in runs["seed"]) / len(runs))
+            row[f"P(cooperate) {side}"] = interval(ends[f"agent_{side}_p_cooperate"])
+            row[f"reward per step {side}"] = interval(ends[f"agent_{side}_return"] / STEPS_PER_EPISODE)
+        row["seeds"] = len(ends)
+        row["seconds per run"] = round(runs.loc[runs["population"] == population.name, "seconds"].mean())
         rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(folder / "table.csv", index=False)
-    sides = {population.name: population.sides for population in populations}
+    sides = {population.name: population.sides for population in POPULATIONS}
     plot_learning_curves(evaluations, "population", sides, folder / "curves.png")
     (folder / "setting.json").write_text(json.dumps(setting(), indent=1))
     note = "mean [lowest, highest] over seeds, of the last quarter of training, by evaluation with sampled actions"
