@@ -69,9 +69,9 @@ class FailureSignatures:
         low, high = low.item(), high.item()
         self._range = (low, high) if self._range is None else (min(low, self._range[0]), max(high, self._range[1]))
         self._shares.append(share)
-        if immediate_only:
-            largest = influence.abs().flatten().quantile(0.99).item() if influence.numel() < 1e7 else 0.0
-            self._excess.append(largest / max(self._range[1] - self._range[0], 1e-8))
+        reward_range = self._range[1] - self._range[0]
+        if immediate_only and reward_range > 0:
+            self._excess.append(_large(influence) / reward_range)
         if explained is not None and explained == explained:
             self._explained.append(explained)
         self._follow_level(reward.mean().item())
@@ -135,12 +135,17 @@ class FailureSignatures:
         """Note whether the mean reward is in the upper or lower fifth of what has been seen (1, -1), or between (0)."""
         low, high = self._extremes or (mean, mean)
         self._extremes = low, high = min(low, mean), max(high, mean)
-        reward_range = self._range[1] - self._range[0]
-        if high - low <= 0.2 * reward_range:
+        if high - low <= 0.2 * (self._range[1] - self._range[0]):
             self._levels.append(0)
             return
         position = (mean - low) / (high - low)
         self._levels.append(1 if position > 0.8 else -1 if position < 0.2 else 0)
+
+
+def _large(influence: Tensor) -> float:
+    """All but the largest hundredth of the absolute influences are below this."""
+    sizes = influence.abs().flatten()
+    return sizes.kthvalue(max(1, int(0.99 * len(sizes)))).values.item()
 
 
 def _full(values: deque) -> bool:
