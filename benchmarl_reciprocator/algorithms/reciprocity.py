@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from benchmarl.experiment.callback import Callback
 from benchmarl.models import model_config_registry
-from benchmarl.models.common import parse_model_config
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
-from torchrl.data import Composite, Unbounded
 
 from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step
+from benchmarl_reciprocator.algorithms.observation_encoder import ObservationEncoder
 from benchmarl_reciprocator.influence import (
     DEBITS,
     RECIPROCAL_FORMS,
@@ -51,15 +49,15 @@ class ReciprocityConfig:
         estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
         estimator_encoder_features (int): number of features per agent that the encoder gives.
         estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.
-        buffer_batches (int): see :class:`InfluenceSchedule`, as all below.
-        target_period (int): ...
-        warmup (int): iterations at the start in which the estimator is fitted and the Reciprocators' policies
-        stay frozen.
-        estimator_polyak_tau (float): ...
-        estimator_lr (float): ...
-        estimator_epochs (int): ...
-        estimator_minibatch_size (int): ...
-        estimator_max_grad_norm (float): ...
+        buffer_batches (int): the estimator is fitted on the last so many collected batches. It decides how long a
+            change of behaviour is seen as influence, and with it whether cooperation lasts.
+        target_period (int): it is fitted, and the baselines refreshed, once in so many iterations.
+        warmup (int): iterations at the start in which it is fitted while the Reciprocators' policies stay frozen.
+        estimator_polyak_tau (float): how much of the way the baselines move at a refresh, in ``(0, 1]``.
+        estimator_lr (float): its learning rate.
+        estimator_epochs (int): passes over one batch's worth of frames in each fit, drawn from the whole buffer.
+        estimator_minibatch_size (int): frames in one gradient step.
+        estimator_max_grad_norm (float): its gradient's norm is clipped to this.
     """
 
     reward_weight_start: float = MISSING
@@ -154,6 +152,7 @@ class Reciprocity(Callback):
         self.learner: InfluenceLearner | None = None
         self._balance: dict[str, Tensor] = {}
         self._step: Tensor | None = None
+        self._frozen: dict[str, list[str]] = {}
         self._signatures = FailureSignatures()
 
     @classmethod
@@ -197,7 +196,13 @@ class Reciprocity(Callback):
         )
         encoder, features = None, self.view.state_features
         if config.estimator_encoder is not None:
-            encoder = ObservationEncoder(experiment, self.view, config)
+            encoder = ObservationEncoder(
+                experiment,
+                self.view,
+                model=config.estimator_encoder,
+                options=config.estimator_encoder_options or {},
+                width=config.estimator_encoder_features,
+            )
             features = encoder.features
         device = experiment.config.train_device
         estimator = InfluenceEstimator(
@@ -266,7 +271,8 @@ class Reciprocity(Callback):
         self._warn_of_failures(extrinsic, influence, to_log)
 
     def on_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state_dict[STATE_KEY] = {**self._identity(), "learner": self.learner.state_dict()}
+        with_buffer = not self.experiment.config.exclude_buffer_from_checkpoint
+        state_dict[STATE_KEY] = {**self._identity(), "learner": self.learner.state_dict(with_buffer)}
 
     def on_load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.learner.load_state_dict(state_dict[STATE_KEY]["learner"])
@@ -294,10 +300,15 @@ class Reciprocity(Callback):
             warnings.warn(message, ReciprocityWarning, stacklevel=2)
 
     def _freeze_while_warming_up(self) -> None:
-        frozen = set(self.configs) if self.learner.warming_up else set()
-        self.experiment.train_group_map = {
-            group: agents for group, agents in self.experiment.group_map.items() if group not in frozen
-        }
+        training = self.experiment.train_group_map
+        if self.learner.warming_up:
+            # Other callbacks may leave out groups too: put back what was taken, and nothing else.
+            self._frozen.update({group: training.pop(group) for group in self.configs if group in training})
+        elif self._frozen:
+            training.update(self._frozen)
+            order = [group for group in self.experiment.group_map if group in training]
+            self.experiment.train_group_map = {group: training[group] for group in order}
+            self._frozen = {}
 
     def _check_task(self) -> None:
         experiment = self.experiment
@@ -338,73 +349,6 @@ class Reciprocity(Callback):
 
 class ReciprocityWarning(UserWarning):
     """A known failure signature of the method, and what to change."""
-
-
-class ObservationEncoder(TensorDictModuleBase):
-    """BenchMARL models that turn each group's observations, or the state, into the estimator's state vector.
-
-    Args:
-        experiment (Experiment): for its specs and device.
-        view (JointView): which entries the state is made of.
-        config (ReciprocityConfig): which model.
-    """
-
-    def __init__(self, experiment, view: JointView, config: ReciprocityConfig) -> None:
-        super().__init__()
-        model_class = model_config_registry[config.estimator_encoder]
-        defaults = model_class.get_from_yaml()
-        options = parse_model_config({"name": None, **(config.estimator_encoder_options or {})})
-        for key, value in options.items():
-            if not hasattr(defaults, key):
-                raise ValueError(
-                    f"algorithm.estimator_encoder_options.{key}={value!r} is not allowed, allowed: "
-                    f"{', '.join(vars(defaults))}"
-                )
-            setattr(defaults, key, value)
-        if defaults.is_rnn:
-            raise ValueError(
-                f"algorithm.estimator_encoder={config.estimator_encoder!r} is not allowed, allowed: "
-                "a model without memory"
-            )
-        width = config.estimator_encoder_features
-        common = {"action_spec": experiment.action_spec, "device": experiment.config.train_device}
-        models = []
-        if experiment.state_spec is not None:
-            models.append(
-                defaults.get_model(
-                    input_spec=experiment.state_spec.clone(),
-                    output_spec=Composite(influence_features=Unbounded((width,))),
-                    agent_group=next(iter(experiment.group_map)),
-                    input_has_agent_dim=False,
-                    n_agents=view.n_agents,
-                    centralised=True,
-                    share_params=True,
-                    **common,
-                )
-            )
-        else:
-            for group, agents in experiment.group_map.items():
-                output = Composite(influence_features=Unbounded((len(agents), width)), shape=(len(agents),))
-                models.append(
-                    defaults.get_model(
-                        input_spec=Composite({group: experiment.observation_spec[group].clone()}),
-                        output_spec=Composite({group: output}),
-                        agent_group=group,
-                        input_has_agent_dim=True,
-                        n_agents=len(agents),
-                        centralised=False,
-                        share_params=True,
-                        **common,
-                    )
-                )
-        self.models = torch.nn.ModuleList(models)
-        self.features = 1 + width * (1 if experiment.state_spec is not None else view.n_agents)
-        self.in_keys = [*view.state_specs, "elapsed"]
-        self.out_keys = ["state"]
-
-    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        parts = [model(tensordict).get(model.out_key).flatten(tensordict.ndim) for model in self.models]
-        return tensordict.set("state", torch.cat([*parts, tensordict.get("elapsed")], dim=-1))
 
 
 def _pairwise(name: str, values: Tensor, rows: range | None = None) -> dict[str, float]:

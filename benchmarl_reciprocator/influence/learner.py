@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
-from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from tensordict import TensorDict, TensorDictBase
+from torchrl.data import LazyTensorStorage, ReplayBuffer
 from torchrl.data.replay_buffers.samplers import RandomSampler
 from torchrl.objectives import HardUpdate, SoftUpdate
 
@@ -75,7 +75,7 @@ class InfluenceLearner:
             self.target_updater = HardUpdate(loss, value_network_update_interval=0)
         self.batches_seen = 0
         self.fits = 0
-        self._buffer: TensorDictReplayBuffer | None = None
+        self._buffer: ReplayBuffer | None = None
         self._trajectories_per_batch = 0
 
     @property
@@ -103,7 +103,7 @@ class InfluenceLearner:
                 "the collected rewards hold NaN or infinite values "
                 f"({int((~torch.isfinite(reward)).sum())} of {reward.numel()}), allowed: finite numbers"
             )
-        batch = batch.select(*self._stored_keys(batch)).detach()
+        batch = batch.select(*self._stored_keys()).detach()
         self._extend(batch)
         self.batches_seen += 1
         metrics = {}
@@ -120,12 +120,13 @@ class InfluenceLearner:
         """
         return self.loss.value_influence(batch)
 
-    def _stored_keys(self, batch: TensorDictBase) -> list:
+    def _stored_keys(self) -> list:
         network = self.loss.estimator_network
         inputs = list(network.in_keys)
-        keys = inputs + [("next", key) for key in ("reward", "done", "terminated")]
+        keys = [*inputs, ("next", "reward")]
         if self.loss.future:
             state_keys = inputs[:-1]
+            keys += [("next", "done"), ("next", "terminated")]
             keys += [("next", *(key if isinstance(key, tuple) else (key,))) for key in state_keys]
         return keys
 
@@ -137,7 +138,7 @@ class InfluenceLearner:
 
     def _make_buffer(self, trajectories_per_batch: int) -> None:
         self._trajectories_per_batch = trajectories_per_batch
-        self._buffer = TensorDictReplayBuffer(
+        self._buffer = ReplayBuffer(
             storage=LazyTensorStorage(
                 self.schedule.buffer_batches * trajectories_per_batch,
                 device=self.loss.estimator_network.target_mean.device,
@@ -169,15 +170,24 @@ class InfluenceLearner:
         self.fits += 1
         return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Estimator, lagged baselines, optimiser, buffer and counters as tensors, dicts and plain numbers."""
+    def state_dict(self, with_buffer: bool = True) -> dict[str, Any]:
+        """Estimator, lagged baselines, optimiser, buffer and counters as tensors, dicts and plain numbers.
+
+        Args:
+            with_buffer (bool): whether the buffer's content is in it. Without it, a resumed learner
+                fills its buffer anew.
+        """
+        buffer = None
+        if with_buffer and self._buffer is not None:
+            # The buffer's own state would hold its whole capacity, filled or not.
+            buffer = {"content": self._buffer[:].to_dict(), "writer": dict(self._buffer.writer.state_dict())}
         return {
             "loss": dict(self.loss.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "batches_seen": self.batches_seen,
             "fits": self.fits,
             "trajectories_per_batch": self._trajectories_per_batch,
-            "buffer": self._buffer.state_dict() if self._buffer is not None else None,
+            "buffer": buffer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -188,5 +198,7 @@ class InfluenceLearner:
         self.fits = state["fits"]
         self._buffer = None
         if state["buffer"] is not None:
+            content = state["buffer"]["content"]
             self._make_buffer(state["trajectories_per_batch"])
-            self._buffer.load_state_dict(state["buffer"])
+            self._buffer.extend(TensorDict(content, batch_size=content["next"]["reward"].shape[:-1]))
+            self._buffer.writer.load_state_dict(state["buffer"]["writer"])
