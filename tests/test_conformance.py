@@ -93,8 +93,6 @@ def test_every_algorithm_trains_on_a_task_that_is_not_ours(name: str, continuous
 
 @pytest.mark.parametrize("layer", ["gru", "lstm", "gnn"])
 def test_models_of_benchmarl(layer: str, small_experiment) -> None:
-    if layer == "gnn":
-        pytest.importorskip("torch_geometric")
     experiment = small_experiment(
         "algorithm=reciprocator",
         "task=social_dilemmas/prisoners_dilemma",

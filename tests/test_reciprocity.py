@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from benchmarl.experiment import Experiment
+from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import ReciprocatorConfig, influence_balance, reciprocal_reward
@@ -121,6 +123,31 @@ def test_rewards_that_are_not_numbers_are_named_at_the_first_batch(small_experim
 def test_a_task_with_one_agent_is_refused(small_experiment) -> None:
     with pytest.raises(ValueError, match="has 1 agent, allowed for reciprocator: at least 2"):
         small_experiment("algorithm=reciprocator", "task=vmas/navigation", "task.n_agents=1", preset=None)
+
+
+def test_a_group_without_a_reward_is_refused(small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator")
+    callback = Reciprocity.of(experiment)
+    callback.experiment = SimpleNamespace(
+        group_map=experiment.group_map,
+        task_name="half",
+        algorithm_name="reciprocator",
+        test_env=SimpleNamespace(reward_keys=[("agent_0", "reward")]),
+    )
+    with pytest.raises(ValueError, match="gives group 'agent_1' no reward"):
+        callback._check_task()
+
+
+def test_other_callbacks_frozen_groups_stay_frozen(small_experiment) -> None:
+    class Freeze(Callback):
+        def on_batch_collected(self, batch: TensorDictBase) -> None:
+            self.experiment.train_group_map.pop("agent_1", None)
+
+    experiment = small_experiment("algorithm=reciprocator", "algorithm.warmup=1", callbacks=[Freeze()])
+    before = [p.clone() for p in experiment.losses["agent_1"].parameters()]
+    experiment.run()
+    assert list(experiment.train_group_map) == ["agent_0"]
+    assert all(torch.equal(a, b) for a, b in zip(before, experiment.losses["agent_1"].parameters(), strict=True))
 
 
 def test_checkpoints_of_others_are_refused_with_a_reason(small_experiment) -> None:
