@@ -41,6 +41,13 @@ class Spy:
         return torch.stack([torch.cat([b["next", g, "reward"][..., 0] for g in groups], -1) for b in batches])
 
 
+class FreezeAgent1(Callback):
+    """A user's own callback that leaves an agent untrained."""
+
+    def on_batch_collected(self, batch: TensorDictBase) -> None:
+        self.experiment.train_group_map.pop("agent_1", None)
+
+
 def test_reward_is_the_tasks_plus_the_weighted_reciprocal_one(small_experiment) -> None:
     experiment = small_experiment("algorithm=reciprocator", "algorithm.reward_weight_end=3", "experiment.max_n_iters=1")
     spy = Spy(experiment)
@@ -139,11 +146,7 @@ def test_a_group_without_a_reward_is_refused(small_experiment) -> None:
 
 
 def test_other_callbacks_frozen_groups_stay_frozen(small_experiment) -> None:
-    class Freeze(Callback):
-        def on_batch_collected(self, batch: TensorDictBase) -> None:
-            self.experiment.train_group_map.pop("agent_1", None)
-
-    experiment = small_experiment("algorithm=reciprocator", "algorithm.warmup=1", callbacks=[Freeze()])
+    experiment = small_experiment("algorithm=reciprocator", "algorithm.warmup=1", callbacks=[FreezeAgent1()])
     before = [p.clone() for p in experiment.losses["agent_1"].parameters()]
     experiment.run()
     assert list(experiment.train_group_map) == ["agent_0"]
