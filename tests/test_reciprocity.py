@@ -66,7 +66,7 @@ def test_balance_is_carried_over_batches_that_end_in_mid_episode(small_experimen
     experiment = small_experiment("algorithm=reciprocator", "task.max_steps=48")
     spy = Spy(experiment)
     experiment.run()
-    carried = spy.callback._balance["agent_0"]
+    (carried,) = spy.callback._balance.values()
     # Two batches of 32 steps: the second goes from step 32 to the end of the episode at 48, and 16 steps into the next.
     assert spy.before[1]["next", "done"][:, 15].all()
     assert spy.callback._step.tolist() == [16] * 8

@@ -140,9 +140,8 @@ class ReciprocityConfig:
 class Reciprocity(Callback):
     """The one estimator of an experiment, and the reciprocal reward of all its Reciprocators.
 
-    After every collection, once the extrinsic returns are logged, it takes the joint batch, trains the
-    estimator, and adds
-    the weighted reciprocal reward to the rewards of the groups that registered. Groups with other algorithms are
+    After every collection, once the extrinsic returns are logged, it takes the joint batch, trains the estimator, and
+    adds the weighted reciprocal reward to the rewards of the groups that registered. Groups with other algorithms are
     read and never changed.
     """
 
@@ -150,7 +149,7 @@ class Reciprocity(Callback):
         super().__init__()
         self.configs: dict[str, ReciprocityConfig] = {}
         self.learner: InfluenceLearner | None = None
-        self._balance: dict[str, Tensor] = {}
+        self._balance: dict[tuple[str, float], Tensor] = {}
         self._step: Tensor | None = None
         self._frozen: dict[str, list[str]] = {}
         self._signatures = FailureSignatures()
@@ -247,22 +246,7 @@ class Reciprocity(Callback):
         to_log = {f"estimator/{key}": value for key, value in metrics.items()}
         to_log.update(_pairwise("influence", influence.flatten(0, -3).mean(0)))
 
-        frames = experiment.total_frames - batch.numel()
-        for group, config in self.configs.items():
-            members = self.view.members[group]
-            balance = self._group_balance(group, influence, done, config)
-            weight = config.weight(frames)
-            reciprocal = reciprocal_reward(influence, balance, form=config.reciprocal_form)
-            intrinsic = weight * reciprocal[..., members]
-            total = extrinsic[..., members] + intrinsic
-            batch.set(("next", group, "reward"), total.unsqueeze(-1))
-            mean_balance = balance.flatten(0, -3).mean(0)
-            to_log.update(_pairwise("balance", mean_balance, range(members.start, members.stop)))
-            size = intrinsic.abs().mean()
-            share = size / (size + extrinsic[..., members].abs().mean()).clamp(min=1e-12)
-            to_log[f"{group}/intrinsic_reward_mean"] = intrinsic.mean().item()
-            to_log[f"{group}/intrinsic_reward_share"] = share.item()
-            to_log[f"{group}/reward_weight"] = weight
+        to_log.update(self._add_to_rewards(batch, extrinsic, influence, done))
         experiment.logger.log(
             {f"reciprocity/{key}": value for key, value in to_log.items()},
             step=experiment.n_iters_performed,
@@ -277,12 +261,43 @@ class Reciprocity(Callback):
     def on_load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.learner.load_state_dict(state_dict[STATE_KEY]["learner"])
 
-    def _group_balance(self, group: str, influence: Tensor, done: Tensor, config: ReciprocityConfig) -> Tensor:
-        carried = self._balance.get(group)
+    def _add_to_rewards(
+        self, batch: TensorDictBase, extrinsic: Tensor, influence: Tensor, done: Tensor
+    ) -> dict[str, float]:
+        """Write the total reward of every Reciprocator into ``batch``; returns what is to be logged of it."""
+        logged = {}
+        frames = self.experiment.total_frames - batch.numel()
+        balances, rewards = {}, {}
+        for group, config in self.configs.items():
+            # Groups with the same options, the usual case, share one computation for all agents.
+            kind = (config.balance_debit, self._balance_gamma(config))
+            if kind not in balances:
+                balances[kind] = self._carry_balance(influence, done, *kind)
+            if (kind, config.reciprocal_form) not in rewards:
+                reciprocal = reciprocal_reward(influence, balances[kind], form=config.reciprocal_form)
+                rewards[kind, config.reciprocal_form] = reciprocal
+            members = self.view.members[group]
+            weight = config.weight(frames)
+            intrinsic = weight * rewards[kind, config.reciprocal_form][..., members]
+            batch.set(("next", group, "reward"), (extrinsic[..., members] + intrinsic).unsqueeze(-1))
+            size = intrinsic.abs().mean()
+            share = size / (size + extrinsic[..., members].abs().mean()).clamp(min=1e-12)
+            mean_balance = balances[kind].flatten(0, -3).mean(0)
+            logged.update(_pairwise("balance", mean_balance, range(members.start, members.stop)))
+            logged[f"{group}/intrinsic_reward_mean"] = intrinsic.mean().item()
+            logged[f"{group}/intrinsic_reward_share"] = share.item()
+            logged[f"{group}/reward_weight"] = weight
+        return logged
+
+    def _balance_gamma(self, config: ReciprocityConfig) -> float:
+        return self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
+
+    def _carry_balance(self, influence: Tensor, done: Tensor, debit: str, gamma: float) -> Tensor:
+        """Balance before each step, going on from the batch before."""
+        carried = self._balance.get((debit, gamma))
         if carried is not None and carried.shape[:-2] != done.shape[:-1]:
             carried = None
-        gamma = self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
-        balance, self._balance[group] = influence_balance(influence, done, gamma, carried, debit=config.balance_debit)
+        balance, self._balance[debit, gamma] = influence_balance(influence, done, gamma, carried, debit=debit)
         return balance
 
     def _warn_of_failures(self, reward: Tensor, influence: Tensor, logged: dict[str, float]) -> None:
