@@ -122,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarl_reciprocator.quickstart", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("quickstart"), help="where the results go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds for each population")
-    parser.add_argument("--iterations", type=int, default=60, help="iterations of 8192 frames for each run")
+    parser.add_argument("--iterations", type=int, default=100, help="iterations of 8192 frames for each run")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at a time, a core for each")
     parser.add_argument("--only", nargs="*", default=None, help="populations whose name contains one of these")
     parser.add_argument("overrides", nargs="*", help="further BenchMARL overrides for every run")
