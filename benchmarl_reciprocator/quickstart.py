@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -77,20 +78,18 @@ POPULATIONS = (
 class Progress(Callback):
     """Tells the process that shows the bar of every iteration."""
 
-    def __init__(self, queue: Any) -> None:
-        super().__init__()
-        self.queue = queue
+    queue: Any = None
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:
-        if self.queue is not None:
-            self.queue.put(1)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # BenchMARL pickles callbacks beside its checkpoints, where there is nobody to tell.
-        return {"experiment": None, "queue": None}
+        if Progress.queue is not None:
+            Progress.queue.put(1)
 
 
-def run(folder: Path, population: Population, seed: int, overrides: list[str], progress: Any) -> None:
+def _connect(queue: Any) -> None:
+    Progress.queue = queue
+
+
+def run(folder: Path, population: Population, seed: int, overrides: list[str]) -> None:
     """Train one population with one seed in ``folder`` and leave a record of it there."""
     torch.set_num_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
@@ -104,7 +103,7 @@ def run(folder: Path, population: Population, seed: int, overrides: list[str], p
             f"experiment.save_folder={folder}",
             *overrides,
         ],
-        callbacks=[Progress(progress)],
+        callbacks=[Progress()],
     )
     experiment.run()
     record = {
@@ -122,7 +121,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarl_reciprocator.quickstart", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("quickstart"), help="where the results go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds for each population")
-    parser.add_argument("--iterations", type=int, default=100, help="iterations of 8192 frames for each run")
+    parser.add_argument("--iterations", type=int, default=90, help="iterations of 8192 frames for each run")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at a time, a core for each")
     parser.add_argument("--only", nargs="*", default=None, help="populations whose name contains one of these")
     parser.add_argument("overrides", nargs="*", help="further BenchMARL overrides for every run")
@@ -161,18 +160,18 @@ def run_missing(
     failures = []
     # Read by the bars of the runs' own processes, not by this one's.
     os.environ["TQDM_DISABLE"] = "1"
+    context = get_context("spawn")
+    progress = context.SimpleQueue()
     with (
-        get_context("spawn").Manager() as manager,
-        ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(arguments.processes, context, initializer=_connect, initargs=(progress,)) as pool,
         tqdm(total=len(jobs) * arguments.iterations, unit="iteration", smoothing=0.05) as bar,
     ):
-        progress = manager.Queue()
         futures = {}
         for run_folder, (population, seed) in jobs.items():
             # What a killed run left is of no use: it had no checkpoint.
             shutil.rmtree(run_folder, ignore_errors=True)
             run_folder.mkdir(parents=True)
-            future = pool.submit(run, run_folder, population, seed, overrides, progress)
+            future = pool.submit(run, run_folder, population, seed, overrides)
             futures[future] = f"{population.name}, seed {seed}"
         waiting = set(futures)
         while waiting:
@@ -223,8 +222,8 @@ def report(folder: Path, failures: list[str]) -> str:
     table.to_csv(folder / "table.csv", index=False)
     sides = {population.name: population.sides for population in POPULATIONS}
     plot_learning_curves(evaluations, "population", sides, folder / "curves.png")
-    (folder / "setting.json").write_text(json.dumps(setting(), indent=1))
-    note = "mean [lowest, highest] over seeds, of the last quarter of training, by evaluation with sampled actions"
+    _add_setting(folder / "setting.json")
+    note = "mean [lowest, highest] over seeds, of the last fifth of training, by evaluation with sampled actions"
     text = "\n".join([_markdown(table), "", note, *lines])
     (folder / "table.md").write_text(text + "\n")
     return text
@@ -234,12 +233,19 @@ def setting() -> dict[str, Any]:
     """The command, hardware and versions behind the results."""
     packages = ("benchmarl-reciprocator", "benchmarl", "torchrl", "tensordict", "torch")
     return {
-        "command": "python -m benchmarl_reciprocator.quickstart " + " ".join(sys.argv[1:]),
+        "command": shlex.join(["python", "-m", "benchmarl_reciprocator.quickstart", *sys.argv[1:]]),
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def _add_setting(file: Path) -> None:
+    """A folder can be filled by several commands: the setting of each is kept."""
+    now = setting()
+    earlier = [entry for entry in json.loads(file.read_text()) if entry != now] if file.is_file() else []
+    file.write_text(json.dumps([*earlier, now], indent=1))
 
 
 def _is_done(run_folder: Path, overrides: list[str]) -> bool:

@@ -59,7 +59,7 @@ def _means(metrics: dict[str, list[float]]) -> dict[str, float]:
         return {name: float(np.nanmean(values)) for name, values in metrics.items()}
 
 
-def final_rows(evaluations: pd.DataFrame, by: list[str], share: float = 0.25) -> pd.DataFrame:
+def final_rows(evaluations: pd.DataFrame, by: list[str], share: float = 0.2) -> pd.DataFrame:
     """Mean over the last evaluations of every run.
 
     Args:

@@ -43,7 +43,7 @@ def test_quickstart_reports_and_goes_on_with_what_is_missing(
     assert table["population"].tolist() == ["Reciprocator + IPPO", "MAPPO"]
     assert table["grouping"].tolist() == ["per_agent", "one_group"]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
-    setting = json.loads((tmp_path / "setting.json").read_text())
+    (setting,) = json.loads((tmp_path / "setting.json").read_text())
     assert setting["command"].endswith("experiment.evaluation_episodes=4")
 
     records = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/run.json")}
@@ -99,7 +99,7 @@ def test_evaluations_are_read_by_hand_worked_numbers(tmp_path: Path) -> None:
     assert frame["frames"].tolist() == [10, 20]
     assert frame["return"].tolist() == [2.0, 4.0]
     assert frame["seed"].tolist() == [3, 3]
-    # The last quarter of 20 frames begins after frame 15.
+    # The last fifth of 20 frames begins after frame 16.
     assert final_rows(frame, by=["seed"])["return"].tolist() == [4.0]
     file.write_text("{")
     with pytest.raises(ValueError, match="is not an evaluation JSON"):
