@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=15, help="iterations that count in each run")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
     torch.set_num_threads(1)
     rows = [*step_rows(256), *step_rows(2048), *iteration_rows(arguments.rounds, arguments.iterations)]
     table = pd.DataFrame(rows)
