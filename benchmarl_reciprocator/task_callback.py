@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from benchmarl.algorithms import QmixConfig, VdnConfig
 from benchmarl.algorithms.common import AlgorithmConfig
@@ -68,21 +69,27 @@ class TaskCallback(Callback):
         writer = self.experiment.logger.json_writer
         if self.experiment.config.restore_file is None or writer is None:
             return
-        experiment = self.experiment
         try:
             with open(writer.path) as file:
-                tasks = json.load(file)[experiment.environment_name]
-            seeds = tasks[experiment.task_name][experiment.algorithm_name]
-            writer.run_data.update(seeds[f"seed_{experiment.seed}"])
+                _merge_into(writer.data, json.load(file))
         except FileNotFoundError:
             return
-        except (json.JSONDecodeError, KeyError) as error:
+        except json.JSONDecodeError as error:
             kept = Path(writer.path).with_suffix(".unreadable")
             Path(writer.path).rename(kept)
             warnings.warn(
                 f"{writer.path} holds no readable earlier results ({error!r}): kept as {kept.name}, written anew",
                 stacklevel=2,
             )
+
+
+def _merge_into(ours: dict[str, Any], earlier: dict[str, Any]) -> None:
+    """Add all that ``earlier`` holds and ``ours`` does not, at every level of nesting."""
+    for key, value in earlier.items():
+        if isinstance(value, dict) and isinstance(ours.get(key), dict):
+            _merge_into(ours[key], value)
+        else:
+            ours.setdefault(key, value)
 
 
 def needs_joint_group(config: AlgorithmConfig) -> bool:

@@ -70,3 +70,17 @@ def test_an_unreadable_json_is_told_and_does_not_stop_a_resumed_run(small_experi
         Experiment.reload_from_file(str(checkpoint)).evaluate()
     assert json.loads(json_file.read_text())
     assert json_file.with_suffix(".unreadable").is_file()
+
+
+def test_a_resumed_run_keeps_what_is_in_the_json(small_experiment) -> None:
+    experiment = small_experiment("algorithm=ippo", "experiment.checkpoint_at_end=True")
+    experiment.run()
+    json_file = Path(experiment.logger.json_writer.path)
+    content = json.loads(json_file.read_text())
+    content["social_dilemmas"]["prisoners_dilemma"]["another"] = {"seed_7": {"step_0": {"step_count": 1}}}
+    json_file.write_text(json.dumps(content))
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    Experiment.reload_from_file(str(checkpoint)).evaluate()
+    after = json.loads(json_file.read_text())["social_dilemmas"]["prisoners_dilemma"]
+    assert after["another"] == {"seed_7": {"step_0": {"step_count": 1}}}
+    assert set(content["social_dilemmas"]["prisoners_dilemma"]["ippo"]["seed_0"]) <= set(after["ippo"]["seed_0"])
