@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from benchmarl.algorithms import EnsembleAlgorithm, algorithm_config_registry
@@ -17,9 +17,8 @@ from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
 class Mixed(EnsembleAlgorithm):
     """An ensemble whose members work on the losses that are optimised.
 
-    BenchMARL's :class:`~benchmarl.algorithms.EnsembleAlgorithm` lets every member build networks of its own
-    for computing
-    advantages, which are never trained. Here all members share the ensemble's networks and losses.
+    BenchMARL's :class:`~benchmarl.algorithms.EnsembleAlgorithm` lets every member build networks of its own for
+    computing advantages, which are never trained. Here all members share the ensemble's networks and losses.
 
     Args:
         algorithms_map (dict): the algorithm of each group.
@@ -109,13 +108,12 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         names = self.groups.values() if self.groups is not None else (self.focal, self.others)
         return list(dict.fromkeys(names))
 
-    def member_configs(self) -> dict[str, AlgorithmConfig]:
-        """The configurations of the population's algorithms, by name.
+    def member_classes(self) -> dict[str, type[AlgorithmConfig]]:
+        """The configuration classes of the population's algorithms, by name.
 
         Raises:
-            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or
-            of an option that it
-                does not have, or if on-policy and off-policy algorithms are mixed.
+            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an
+                option that it does not have, or if on-policy and off-policy algorithms are mixed.
         """
         for option in ("groups", "overrides"):
             value = getattr(self, option)
@@ -127,25 +125,34 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         for name in names:
             if name not in allowed:
                 raise ValueError(f"{key}={name!r} is not allowed, allowed: {', '.join(allowed)}")
-        overrides = self.overrides or {}
-        for name in overrides:
+        classes = {name: algorithm_config_registry[name] for name in names}
+        for name, options in (self.overrides or {}).items():
             if name not in names:
                 raise ValueError(f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}")
-        configs = {name: algorithm_config_registry[name].get_from_yaml() for name in names}
-        for name, config in configs.items():
-            for option, value in overrides.get(name, {}).items():
-                if not hasattr(config, option):
+            known = [field.name for field in fields(classes[name])]
+            for option, value in options.items():
+                if option not in known:
                     raise ValueError(
-                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "
-                        f"{', '.join(vars(config))}"
+                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: {', '.join(known)}"
                     )
-                setattr(config, option, value)
-        by_policy = {name: config.on_policy() for name, config in configs.items()}
+        by_policy = {name: member.on_policy() for name, member in classes.items()}
         if len(set(by_policy.values())) > 1:
             listed = ", ".join(f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items())
             raise ValueError(
                 f"{key} mixes {listed}, allowed: either on-policy or off-policy algorithms in one experiment"
             )
+        return classes
+
+    def member_configs(self) -> dict[str, AlgorithmConfig]:
+        """The configurations of the population's algorithms, by name: their yaml and the overrides.
+
+        Raises:
+            ValueError: as :meth:`member_classes`.
+        """
+        configs = {name: member.get_from_yaml() for name, member in self.member_classes().items()}
+        for name, options in (self.overrides or {}).items():
+            for option, value in options.items():
+                setattr(configs[name], option, value)
         return configs
 
     def associated_class(self) -> type[Algorithm]:
@@ -157,20 +164,22 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
             population = f"{self.n_focal}_{self.focal}_others_{self.others}"
         return type(f"mixed_{population}", (Mixed,), {"__doc__": Mixed.__doc__})
 
+    # BenchMARL asks these many times in every iteration, hence of the classes: no file is read.
+
     def on_policy(self) -> bool:
-        return next(iter(self.member_configs().values())).on_policy()
+        return next(iter(self.member_classes().values())).on_policy()
 
     def supports_continuous_actions(self) -> bool:
-        return all(c.supports_continuous_actions() for c in self.member_configs().values())
+        return all(member.supports_continuous_actions() for member in self.member_classes().values())
 
     def supports_discrete_actions(self) -> bool:
-        return all(c.supports_discrete_actions() for c in self.member_configs().values())
+        return all(member.supports_discrete_actions() for member in self.member_classes().values())
 
     def has_independent_critic(self) -> bool:
-        return any(c.has_independent_critic() for c in self.member_configs().values())
+        return any(member.has_independent_critic() for member in self.member_classes().values())
 
     def has_centralized_critic(self) -> bool:
-        return any(c.has_centralized_critic() for c in self.member_configs().values())
+        return any(member.has_centralized_critic() for member in self.member_classes().values())
 
     def has_critic(self) -> bool:
         return self.has_independent_critic() or self.has_centralized_critic()
