@@ -8,7 +8,6 @@ from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from benchmarl.hydra_config import load_experiment_from_hydra
 from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 
 
 def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()) -> Experiment:
@@ -16,7 +15,7 @@ def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()
 
     Args:
         overrides (sequence of str): Hydra overrides, such as ``"algorithm=reciprocator"`` and
-        ``"+preset=prisoners_dilemma"``.
+            ``"+preset=prisoners_dilemma"``.
         callbacks (sequence of Callback): BenchMARL callbacks to add.
 
     Returns:
@@ -24,7 +23,4 @@ def load_experiment(overrides: Sequence[str], callbacks: Sequence[Callback] = ()
     """
     with initialize_config_module("benchmarl.conf", version_base=None):
         cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
-    task = cfg.hydra.runtime.choices.task
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return load_experiment_from_hydra(cfg, task_name=task, callbacks=list(callbacks))
+    return load_experiment_from_hydra(cfg, task_name=cfg.hydra.runtime.choices.task, callbacks=list(callbacks))

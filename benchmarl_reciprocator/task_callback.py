@@ -29,8 +29,6 @@ class TaskCallback(Callback):
     def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
         experiment = self.experiment
         metrics = experiment.task.evaluation_metrics(rollouts)
-        if not metrics:
-            return
         experiment.logger.log(
             {f"eval/{key}": value.nanmean().item() for key, value in metrics.items()},
             step=experiment.n_iters_performed,

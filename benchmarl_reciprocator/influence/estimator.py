@@ -136,10 +136,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         """
         if not self.future:
             raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
-        if self.encoder is not None:
-            tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
-        prediction = self._stacked(tensordict.get("state"), None, slice(-1, None))
-        return self.denormalise(prediction).sum(-1).squeeze(-2)
+        return self.denormalise(self.normalised(tensordict, slice(-1, None))).sum(-1).squeeze(-2)
 
     def value_influence(self, tensordict: TensorDictBase) -> Tensor:
         """Value influence of the actions in ``tensordict``: on the reward and, where it is predicted, on the future.
