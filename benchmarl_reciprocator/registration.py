@@ -72,8 +72,7 @@ def register_task(module: ModuleType, name: str | None = None) -> Task:
 
     Args:
         module (ModuleType): defines a dataclass ``TaskConfig`` with a default for every option and the methods
-        ``make_env`` and
-            ``metrics``, as the files in ``tasks/`` do.
+            ``make_env`` and ``metrics``, as the files in ``tasks/`` do.
         name (str, optional): its name; default: the module's.
 
     Returns:
@@ -114,12 +113,10 @@ def _let_tasks_take_part_in_experiments() -> None:
     """Let a social dilemma pick its grouping by the algorithm, and attach :class:`TaskCallback`, whatever the
     algorithm.
 
-    BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for
-    them and a task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock
-    algorithms too.
-    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it
-    is saved, and the
-    callback comes after, so that it is not saved and then added twice.
+    BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for them and a
+    task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
+    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it is
+    saved, and the callback comes after, so that it is not saved and then added twice.
     """
     setup_name = Experiment._setup_name
 

@@ -28,8 +28,7 @@ def read_evaluations(json_file: Path) -> pd.DataFrame:
 
     Returns:
         DataFrame: a row for each evaluation, with ``frames``, ``algorithm``, ``task``, ``seed`` and, for each
-        metric, the
-        mean over its episodes.
+            metric, the mean over its episodes.
 
     Raises:
         ValueError: if the file is not such a JSON.

@@ -2,9 +2,8 @@
 
     python examples/add_to_a_benchmark.py
 
-A short run on a VMAS task with individual rewards and continuous actions, in BenchMARL's usual form. Results
-are written to
-``benchmark_results/`` as BenchMARL writes them; every algorithm is a name in the same JSON format.
+A short run on a VMAS task with individual rewards and continuous actions, in BenchMARL's usual form. Results are
+written to ``benchmark_results/`` as BenchMARL writes them; every algorithm is a name in the same JSON format.
 """
 
 from pathlib import Path

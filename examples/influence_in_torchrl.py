@@ -2,9 +2,8 @@
 
     python examples/influence_in_torchrl.py
 
-Two agents play a one-shot game of giving: an agent that gives pays 1, and the other gains 3. The estimator
-learns from random play
-who did what to whom; balance and reciprocal reward follow.
+Two agents play a one-shot game of giving: an agent that gives pays 1, and the other gains 3. The estimator learns
+from random play who did what to whom; balance and reciprocal reward follow.
 """
 
 import torch

@@ -63,9 +63,8 @@ def cooperation_metrics(cooperate: Tensor, first: Tensor, valid: Tensor) -> dict
 
     Returns:
         dict[str, Tensor]: ``p_cooperate`` and ``agent_<i>_p_cooperate``, ``[E]``; and
-        ``agent_<i>_p_cooperate_after_<outcome>``, ``[E]``, pooled over the trajectories (the same number for
-        each, since a
-        trajectory need not visit every outcome), ``nan`` where an outcome did not occur.
+            ``agent_<i>_p_cooperate_after_<outcome>``, ``[E]``, pooled over the trajectories (the same number for
+            each, since a trajectory need not visit every outcome), ``nan`` where an outcome did not occur.
     """
     weight = valid.to(cooperate.dtype).unsqueeze(-1)
     rates = (cooperate * weight).sum(-2) / weight.sum(-2)

@@ -17,10 +17,9 @@ GROUPINGS = ("per_agent", "one_group")
 class SocialDilemmaEnv(EnvBase):
     """Base of the social dilemmas: ``N`` agents act at once in each of ``num_envs`` environments stepped together.
 
-    A game states its rules in four methods on plain tensors: :meth:`start`, :meth:`transition`,
-    :meth:`observations` and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs
-    and seeds are
-    taken care of here.
+    A game states its rules in four methods on plain tensors: :meth:`start`, :meth:`transition`, :meth:`observations`
+    and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are taken care
+    of here.
 
     Args:
         n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``.
@@ -32,7 +31,7 @@ class SocialDilemmaEnv(EnvBase):
         num_envs (int): number of environments ``B``.
         max_steps (int): an episode is truncated after so many steps.
         continuation_probability (float): chance, in ``(0, 1]``, that the episode goes on after a step; it
-        terminates otherwise.
+            terminates otherwise.
         grouping (str): ``"per_agent"``, one group for each agent (self-interested learners), or ``"one_group"``,
             all agents in one group (centralised critics and mixers work within a group).
         device (torch.device): device of all tensors.

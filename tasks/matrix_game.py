@@ -29,9 +29,8 @@ class MatrixGameEnv(SocialDilemmaEnv):
         reward_noise (float): standard deviation of normal noise on every reward, in units of reward.
         action_noise (float): chance, in ``[0, 1]``, that an action is replaced by a uniformly random one
             (a "trembling hand").
-        observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or
-        ``"per_agent"``, one one-hot
-            for every agent, ``N A + 1`` values.
+        observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or ``"per_agent"``, one
+            one-hot for every agent, ``N A + 1`` values.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`.
 

@@ -12,9 +12,8 @@ from torchrl.data import Categorical, Composite, MultiCategorical, TensorSpec
 class JointView:
     """Turns a batch with an entry for each group into one with all agents in a row, ordered as in ``group_map``.
 
-    The state is the task's ``state`` entry where there is one, else all groups' observations, together with
-    the share of the
-    episode that has passed (``"elapsed"``), so that the horizon is seen.
+    The state is the task's ``state`` entry where there is one, else all groups' observations, together with the
+    share of the episode that has passed (``"elapsed"``), so that the horizon is seen.
 
     Args:
         group_map (dict): agents' names by group.

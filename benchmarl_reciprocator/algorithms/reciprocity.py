@@ -43,9 +43,8 @@ class ReciprocityConfig:
         future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
             reward.
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
-        estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the
-        observations (or state)
-            for the estimator; null: they are flattened.
+        estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the observations (or
+            state) for the estimator; null: they are flattened.
         estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
         estimator_encoder_features (int): number of features per agent that the encoder gives.
         estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.

@@ -1,8 +1,7 @@
 """Lets BenchMARL's own commands find this package's names, without anything imported by hand.
 
 Hydra loads every module of the ``hydra_plugins`` namespace in every Hydra program on the machine, so this one
-imports nothing heavy and
-does nothing unless the program uses BenchMARL.
+imports nothing heavy and does nothing unless the program uses BenchMARL.
 """
 
 import sys

@@ -11,9 +11,8 @@ from torch import Tensor
 class FailureSignatures:
     """Watches training and names each known way to fail once, when it is seen, with what to change.
 
-    - Drowning: influence estimated larger than any reward can differ, or next to nothing of the total reward
-    left to the
-      task.
+    - Drowning: influence estimated larger than any reward can differ, or next to nothing of the total reward left to
+      the task.
     - Starvation: next to no reciprocal reward from the start.
     - Oscillation: the agents' mean reward swings between the extremes seen so far.
     - Misfit: the estimator predicts fresh rewards worse than their mean does.

@@ -18,11 +18,11 @@ class InfluenceEstimator(TensorDictModuleBase):
 
     ``V = N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
     joint action, network ``i + 1`` all but agent ``i``'s action, network ``N + 1`` no action at all (so that its
-    prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``).
-    An action is left out by holding its first-layer weights at zero,
-    so the inputs are stored once and the cost grows linearly with the number of agents. Regressed on replayed data,
-    the left-out predictions average over what the agent usually does in that state: they are the counterfactual
-    baselines of Zhou et al. 2024 (arXiv 2406.01641, section 4).
+    prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``). An
+    action is left out by holding its first-layer weights at zero, so the inputs are stored once and the cost grows
+    linearly with the number of agents. Regressed on replayed data, the left-out predictions average over what the
+    agent usually does in that state: they are the counterfactual baselines of Zhou et al. 2024 (arXiv 2406.01641,
+    section 4).
 
     Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward.
 

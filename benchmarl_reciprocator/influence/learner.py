@@ -19,13 +19,12 @@ class InfluenceSchedule:
     """When and how the estimator is fitted.
 
     Args:
-        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer,
-        the longer a
-            change of behaviour goes on being seen as influence.
+        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer, the
+            longer a change of behaviour goes on being seen as influence.
         target_period (int): fit and refresh the baselines once in so many batches.
         warmup (int): fit after each of the first so many batches (policies stay frozen meanwhile).
         polyak_tau (float): how much of the way the baselines move to the fitted estimator at each refresh, in
-        ``(0, 1]``.
+            ``(0, 1]``.
         lr (float): learning rate (Adam).
         epochs (int): passes over one collected batch's worth of frames in each fit, drawn from the whole
             buffer, so that the time a fit takes does not depend on the buffer's length.
@@ -88,7 +87,7 @@ class InfluenceLearner:
 
         Args:
             batch (TensorDictBase): with the estimator's inputs and, under ``"next"``, what
-            :meth:`InfluenceLoss.targets` reads.
+                :meth:`InfluenceLoss.targets` reads.
 
         Returns:
             dict[str, float]: explained variance of the batch before it was learned from, and, if there was a fit, its

@@ -17,11 +17,10 @@ from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
 class InfluenceLoss(LossModule):
     """Squared error of all predictions of an :class:`InfluenceEstimator`, full and counterfactual.
 
-    The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss
-    keeps target
-    parameters: value influence is read off those, so that a baseline is refreshed only when a target updater of
-    TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says so. The lag keeps a
-    recent change of an agent's behaviour visible as influence instead of explaining it away.
+    The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss keeps
+    target parameters: value influence is read off those, so that a baseline is refreshed only when a target updater
+    of TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says so. The lag
+    keeps a recent change of an agent's behaviour visible as influence instead of explaining it away.
 
     Args:
         estimator_network (InfluenceEstimator): the estimator.
@@ -33,9 +32,8 @@ class InfluenceLoss(LossModule):
     Keys read by :meth:`forward`: ``"state"`` ``[*B, S]`` (or what the encoder reads), ``"action"`` ``[*B, N, A]`` and
     ``"target"`` ``[*B, N, P]`` as :meth:`targets` gives it.
 
-    Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean
-    squared error in units of
-    the targets' variance, summed over the ``V`` networks.
+    Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean squared
+    error in units of the targets' variance, summed over the ``V`` networks.
 
     Raises:
         ValueError: on a ``gamma`` or ``lmbda`` outside ``[0, 1]``.
@@ -110,11 +108,9 @@ class InfluenceLoss(LossModule):
         the estimator's own state value where it is truncated and where the batch ends in mid-episode.
 
         Args:
-            tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next",
-            "done")`` and
-                ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's
-                input under
-                ``"next"``.
+            tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next", "done")``
+                and ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's
+                input under ``"next"``.
 
         Returns:
             Tensor: ``[*B, T, N, P]``: the reward and, where the future is predicted, ``gamma F``.
@@ -146,9 +142,8 @@ class InfluenceLoss(LossModule):
     def update_normalisation(self, target: Tensor) -> None:
         """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`.
 
-        No prediction changes. The target parameters follow, since TorchRL's updaters copy trained entries only
-        and mixing
-        weights made for different units would be wrong.
+        No prediction changes. The target parameters follow, since TorchRL's updaters copy trained entries only and
+        mixing weights made for different units would be wrong.
         """
         for params in (self.estimator_network_params, self.target_estimator_network_params):
             with params.to_module(self.estimator_network):
