@@ -139,20 +139,20 @@ def main() -> int:
         parser.error(f"--only={arguments.only} is not allowed, allowed: parts of {names}")
     overrides = [f"experiment.max_n_iters={arguments.iterations}", "experiment.loggers=[]", *arguments.overrides]
     folder = arguments.folder.resolve()
-    failures = run_missing(folder, populations, arguments.seeds, overrides, arguments)
+    failures = run_missing(folder, populations, overrides, arguments)
     table = report(folder, failures)
     sys.stdout.write(f"\n{table}\n\nEverything is in {arguments.folder}/\n")
     return 1 if failures else 0
 
 
 def run_missing(
-    folder: Path, populations: list[Population], seeds: int, overrides: list[str], arguments: argparse.Namespace
+    folder: Path, populations: list[Population], overrides: list[str], arguments: argparse.Namespace
 ) -> list[str]:
     """Run every population and seed that has no record with the same overrides yet; returns the failures, a
     line each.
     """
     jobs = {}
-    for seed in range(seeds):
+    for seed in range(arguments.seeds):
         for population in populations:
             run_folder = folder / "runs" / f"{_slug(population.name)}_seed_{seed}"
             if not _is_done(run_folder, overrides):
