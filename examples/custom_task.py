@@ -24,7 +24,7 @@ class CommonPoolEnv(SocialDilemmaEnv):
     """``n_agents`` harvest from one pool in [0, 1]; action 0 takes the small share of it, action 1 the large one."""
 
     def __init__(self, n_agents: int, growth: float, **kwargs) -> None:
-        super().__init__([2] * n_agents, observation_shape=[1], state_shape=[1], info_keys=["restraint"], **kwargs)
+        super().__init__([2] * n_agents, observation_shape=[1], state_shape=[1], info={"restraint": 1}, **kwargs)
         self.growth = growth
         self._pool = torch.ones(*self.batch_size, device=self.device)
 
@@ -36,7 +36,7 @@ class CommonPoolEnv(SocialDilemmaEnv):
         harvest = share * self._pool.unsqueeze(-1)
         left = (self._pool - harvest.sum(-1)).clamp(min=0)
         self._pool = (left + self.growth * left * (1 - left)).clamp(max=1)
-        return harvest, {"restraint": (actions == 0).float()}
+        return harvest, {"restraint": (actions == 0).float().unsqueeze(-1)}
 
     def observations(self) -> Tensor:
         return self._pool[:, None, None].expand(-1, self.n_agents, 1)

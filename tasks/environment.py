@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -25,7 +25,7 @@ class SocialDilemmaEnv(EnvBase):
         n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``.
         observation_shape (sequence of int): shape ``*O`` of one agent's observation.
         state_shape (sequence of int): shape ``*S`` of the global state.
-        info_keys (sequence of str): names of what :meth:`transition` reports for each agent.
+        info (mapping, optional): what :meth:`transition` reports for each agent: number of values by name.
 
     Keyword Args:
         num_envs (int): number of environments ``B``.
@@ -46,7 +46,7 @@ class SocialDilemmaEnv(EnvBase):
         n_actions: Sequence[int],
         observation_shape: Sequence[int],
         state_shape: Sequence[int],
-        info_keys: Sequence[str] = (),
+        info: Mapping[str, int] | None = None,
         *,
         num_envs: int,
         max_steps: int,
@@ -75,7 +75,7 @@ class SocialDilemmaEnv(EnvBase):
         self.max_steps = max_steps
         self.continuation_probability = continuation_probability
         self.grouping = grouping
-        self.info_keys = list(info_keys)
+        self.info = dict(info or {})
         names = [f"agent_{i}" for i in range(self.n_agents)]
         self.group_map = {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
         self._group_slices = {}
@@ -100,7 +100,8 @@ class SocialDilemmaEnv(EnvBase):
             actions (Tensor): ``[B, N]``, integers.
 
         Returns:
-            tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and ``[B, N]`` for each of the info keys.
+            tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and ``[B, N, K]`` for each name of ``info`` with its
+            ``K`` values.
         """
 
     @abstractmethod
@@ -130,9 +131,9 @@ class SocialDilemmaEnv(EnvBase):
                 shape=shape,
                 device=self.device,
             )
-            if self.info_keys:
+            if self.info:
                 observation[group, "info"] = Composite(
-                    {key: Unbounded((*shape, 1), device=self.device) for key in self.info_keys},
+                    {key: Unbounded((*shape, size), device=self.device) for key, size in self.info.items()},
                     shape=shape,
                     device=self.device,
                 )
@@ -165,10 +166,10 @@ class SocialDilemmaEnv(EnvBase):
         self._steps = self._steps.masked_fill(where, 0)
         self.start(where)
         false = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
-        zeros = torch.zeros(*self.batch_size, self.n_agents, device=self.device)
+        agents = (*self.batch_size, self.n_agents)
         return self._assemble(
             None,
-            {key: zeros for key in self.info_keys},
+            {key: torch.zeros(*agents, size, device=self.device) for key, size in self.info.items()},
             {"done": false, "terminated": false.clone(), "truncated": false.clone()},
         )
 
@@ -194,7 +195,7 @@ class SocialDilemmaEnv(EnvBase):
                 entries["reward"] = rewards[:, members].unsqueeze(-1)
             if info:
                 entries["info"] = TensorDict(
-                    {key: value[:, members].unsqueeze(-1) for key, value in info.items()},
+                    {key: value[:, members] for key, value in info.items()},
                     size,
                     device=self.device,
                 )
@@ -220,7 +221,7 @@ def joint_entry(trajectory: TensorDictBase, *path: str) -> Tensor:
         *path (str): where the entry is, without the group: ``("action",)``, ``("next", "reward")``.
 
     Returns:
-        Tensor: ``[*B, N]``.
+        Tensor: ``[*B, N]``, or ``[*B, N K]`` where the entry has ``K`` values for each agent.
     """
     prefix, rest = (("next",), path[1:]) if path[0] == "next" else ((), path)
     groups = [key for key in trajectory.keys() if key == "agents" or key.startswith("agent_")]

@@ -83,7 +83,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
             n_actions,
             observation_shape=[width + 1],
             state_shape=[width + 1],
-            info_keys=["cooperate"] if cooperative_action is not None else [],
+            info={"cooperate": 1} if cooperative_action is not None else None,
             **kwargs,
         )
         self.payoffs = payoffs.to(self.device)
@@ -118,7 +118,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
             rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
         if self.cooperative_action is None:
             return rewards, {}
-        return rewards, {"cooperate": (actions == self.cooperative_action).float()}
+        return rewards, {"cooperate": (actions == self.cooperative_action).float().unsqueeze(-1)}
 
     def observations(self) -> Tensor:
         return self._encode(self._last[:, self._own_view], self._place)

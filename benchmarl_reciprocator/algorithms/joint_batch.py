@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -33,12 +35,8 @@ class JointView:
         max_steps: int,
         flat: bool = True,
     ) -> None:
-        self.members = {}
-        first = 0
-        for group, agents in group_map.items():
-            self.members[group] = slice(first, first + len(agents))
-            first += len(agents)
-        self.n_agents = first
+        self.members = seats(group_map)
+        self.n_agents = sum(map(len, group_map.values()))
         self.max_steps = max_steps
         self.flat = flat
         self.action_specs = {group: action_spec[group, "action"] for group in group_map}
@@ -60,8 +58,7 @@ class JointView:
             ``[*B, T, N]``, ``"done"`` and ``"terminated"`` ``[*B, T, 1]``.
         """
         after = batch.get("next")
-        joint = TensorDict(self._state(batch, step), batch.shape)
-        joint.set("action", self._actions(batch))
+        joint = self.inputs(batch, step)
         done = after.get("done")
         joint.set(
             "next",
@@ -76,6 +73,18 @@ class JointView:
             ),
         )
         return joint
+
+    def inputs(self, batch: TensorDictBase, step: Tensor) -> TensorDictBase:
+        """The estimator's inputs alone, of steps that have no outcome yet.
+
+        Args:
+            batch (TensorDictBase): ``[*B]``, observations and actions.
+            step (Tensor): ``[*B]``, how many steps of its episode came before each step.
+
+        Returns:
+            TensorDictBase: ``[*B]`` with the state and ``"action"``, as in :meth:`__call__`.
+        """
+        return TensorDict({**self._state(batch, step), "action": self._actions(batch)}, batch.shape)
 
     def _state(self, batch: TensorDictBase, step: Tensor) -> dict:
         elapsed = (step / self.max_steps).clamp(max=1).unsqueeze(-1)
@@ -101,6 +110,12 @@ class JointView:
                 reward = after.get("reward").unsqueeze(-2)
             rewards.append(reward.squeeze(-1).expand(*after.shape, members.stop - members.start))
         return torch.cat(rewards, dim=-1)
+
+
+def seats(group_map: dict[str, list[str]]) -> dict[str, slice]:
+    """Where each group's agents are in a row of all agents."""
+    ends = list(accumulate(map(len, group_map.values())))
+    return {group: slice(end - len(agents), end) for end, (group, agents) in zip(ends, group_map.items())}
 
 
 def action_width(spec: TensorSpec) -> int:

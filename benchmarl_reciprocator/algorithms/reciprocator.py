@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.ippo import Ippo, IppoConfig
 from benchmarl.utils import _read_yaml_config
+from torchrl.envs import EnvBase, TransformedEnv
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
 from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity, ReciprocityConfig
@@ -23,6 +25,19 @@ class ReciprocatorMixin:
         self.reciprocity_config.check()
         super().__init__(experiment=experiment, **options)
         self.reciprocity = Reciprocity.of(experiment)
+        if self.reciprocity_config.observe_balance:
+            self.observation_spec = self.reciprocity.with_balance(self.observation_spec)
+            # A centralised critic would read the state alone, in which no balance is.
+            self.state_spec = None
+
+    def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        env_fun = super().process_env_fun(env_fun)
+        if not self.reciprocity_config.observe_balance:
+            return env_fun
+        algorithm = self.experiment.algorithm
+        members = getattr(algorithm, "algorithms_map", dict.fromkeys(self.group_map, algorithm))
+        groups = [group for group, member in members.items() if member is self]
+        return lambda: TransformedEnv(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
 
     def _get_loss(self, group: str, policy_for_loss, continuous: bool):
         self.reciprocity.add_group(group, self.reciprocity_config)

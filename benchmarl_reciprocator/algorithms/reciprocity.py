@@ -11,8 +11,9 @@ from benchmarl.experiment.callback import Callback
 from benchmarl.models import model_config_registry
 from tensordict import TensorDictBase
 from torch import Tensor
+from torchrl.data import Composite
 
-from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step
+from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step, seats
 from benchmarl_reciprocator.algorithms.observation_encoder import ObservationEncoder
 from benchmarl_reciprocator.influence import (
     DEBITS,
@@ -25,8 +26,10 @@ from benchmarl_reciprocator.influence import (
     reciprocal_reward,
 )
 from benchmarl_reciprocator.influence.diagnostics import FailureSignatures
+from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, ObservedBalance, observed_balance_spec
 
 STATE_KEY = "reciprocity"
+SEEN_KEY = "balance"
 
 
 @dataclass
@@ -40,6 +43,9 @@ class ReciprocityConfig:
         balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
         reciprocal_form (str): product | sign_balance | sign_influence.
+        observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
+            squashed by ``tanh``. The balance that is seen is the one that is rewarded.
+        observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
         future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
             reward.
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
@@ -65,6 +71,8 @@ class ReciprocityConfig:
     balance_debit: str = MISSING
     balance_gamma: float | None = MISSING
     reciprocal_form: str = MISSING
+    observe_balance: bool = MISSING
+    observe_balance_scale: float = MISSING
     future_influence: bool = MISSING
     estimator_num_cells: list[int] = MISSING
     estimator_encoder: str | None = MISSING
@@ -95,7 +103,7 @@ class ReciprocityConfig:
         }
         for key, least in at_least.items():
             self._require(key, getattr(self, key) >= least, f"a number >= {least}")
-        for key in ("estimator_lr", "estimator_max_grad_norm"):
+        for key in ("estimator_lr", "estimator_max_grad_norm", "observe_balance_scale"):
             self._require(key, getattr(self, key) > 0, "a number > 0")
         self._require("balance_debit", self.balance_debit in DEBITS, " | ".join(DEBITS))
         self._require("reciprocal_form", self.reciprocal_form in RECIPROCAL_FORMS, " | ".join(RECIPROCAL_FORMS))
@@ -130,8 +138,10 @@ class ReciprocityConfig:
         return self.reward_weight_start + share * (self.reward_weight_end - self.reward_weight_start)
 
     def shared_options(self) -> dict[str, Any]:
-        """The options that all Reciprocators of an experiment must agree on: those of the one estimator."""
-        own = ("reward_weight_", "balance_", "reciprocal_")
+        """The options that all Reciprocators of an experiment must agree on: those of the one estimator and, where the
+        balance is observed, of the one balance.
+        """
+        own = ("reward_weight_", "reciprocal_") + (() if self.observe_balance else ("balance_",))
         values = {field.name: getattr(self, field.name) for field in fields(ReciprocityConfig)}
         return {key: value for key, value in values.items() if not key.startswith(own)}
 
@@ -175,10 +185,37 @@ class Reciprocity(Callback):
             for key, value in config.shared_options().items():
                 if value != theirs[key]:
                     raise ValueError(
-                        f"algorithm.{key}={value!r} for group {group!r}, but {theirs[key]!r} for another: "
-                        "all Reciprocators share one estimator, allowed: one value"
+                        f"algorithm.{key}={value!r} for group {group!r}, but {theirs[key]!r} for another: all "
+                        "Reciprocators share one estimator, and one balance if it is observed, allowed: one value"
                     )
         self.configs[group] = config
+
+    def with_balance(self, observation_spec: Composite) -> Composite:
+        """``observation_spec`` of all groups, with what the agents of a group see of their balance."""
+        group_map = self.experiment.group_map
+        n_agents = sum(map(len, group_map.values()))
+        observation_spec = observation_spec.clone()
+        for group, agents in group_map.items():
+            observation_spec[group, SEEN_KEY] = observed_balance_spec(
+                len(agents), n_agents, device=observation_spec.device
+            )
+        return observation_spec
+
+    def observed_balance(self, groups: list[str], config: ReciprocityConfig) -> ObservedBalance:
+        """The transform that shows the agents of ``groups`` their balance."""
+        members = seats(self.experiment.group_map)
+        return ObservedBalance(
+            self._influence_of_step,
+            sum(map(len, self.experiment.group_map.values())),
+            {(group, SEEN_KEY): members[group] for group in groups},
+            gamma=self._balance_gamma(config),
+            debit=config.balance_debit,
+            scale=config.observe_balance_scale,
+        )
+
+    def _influence_of_step(self, tensordict: TensorDictBase, step: Tensor) -> Tensor:
+        joint = self.view.inputs(tensordict, step).to(self.experiment.config.train_device)
+        return self.learner.value_influence(joint).to(step.device)
 
     def on_setup(self) -> None:
         experiment = self.experiment
@@ -267,11 +304,13 @@ class Reciprocity(Callback):
         logged = {}
         frames = self.experiment.total_frames - batch.numel()
         balances, rewards = {}, {}
+        # What the policies saw: kept up during collection, by the estimator as it was then.
+        seen = batch.pop(BALANCE_KEY, None)
         for group, config in self.configs.items():
             # Groups with the same options, the usual case, share one computation for all agents.
             kind = (config.balance_debit, self._balance_gamma(config))
             if kind not in balances:
-                balances[kind] = self._carry_balance(influence, done, *kind)
+                balances[kind] = self._carry_balance(influence, done, *kind) if seen is None else seen
             if (kind, config.reciprocal_form) not in rewards:
                 reciprocal = reciprocal_reward(influence, balances[kind], form=config.reciprocal_form)
                 rewards[kind, config.reciprocal_form] = reciprocal

@@ -43,6 +43,36 @@ def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
     return full.unsqueeze(-2) - left_out
 
 
+def balance_change(value_influence: Tensor, *, debit: str = "given") -> Tensor:
+    """What one step adds to the influence balance, besides the discount.
+
+    Args:
+        value_influence (Tensor): ``[*B, N, N]``, ``[..., i, j]`` is the influence of ``i`` on ``j``.
+
+    Keyword Args:
+        debit (str): what is taken off, see :func:`influence_balance`.
+
+    Returns:
+        Tensor: ``[*B, N, N]``, ``[..., i, j]`` is the change of what ``i`` owes ``j``.
+
+    Raises:
+        ValueError: on an unknown ``debit``.
+
+    Examples:
+        >>> balance_change(torch.tensor([[0.0, 1.0], [3.0, 0.0]]))
+        tensor([[ 0.,  2.],
+                [-2.,  0.]])
+    """
+    if debit not in DEBITS:
+        raise ValueError(f"debit={debit!r} is unknown, allowed: {', '.join(DEBITS)}")
+    change = value_influence.transpose(-1, -2)
+    if debit != "none":
+        change = change - value_influence
+    if debit == "given_and_own":
+        change = change - value_influence.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+    return change
+
+
 def influence_balance(
     value_influence: Tensor,
     done: Tensor,
@@ -84,8 +114,6 @@ def influence_balance(
         >>> carry.abs().sum()
         tensor(0.)
     """
-    if debit not in DEBITS:
-        raise ValueError(f"debit={debit!r} is unknown, allowed: {', '.join(DEBITS)}")
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma <= 1")
     if value_influence.ndim < 3 or value_influence.shape[-1] != value_influence.shape[-2]:
@@ -101,13 +129,7 @@ def influence_balance(
             raise ValueError(f"initial must have shape [*B, N, N] = {tuple(balance.shape)}, got {tuple(initial.shape)}")
         balance = initial.to(balance)
 
-    received = value_influence.transpose(-1, -2)
-    change = received
-    if debit != "none":
-        change = change - value_influence
-    if debit == "given_and_own":
-        own = value_influence.diagonal(dim1=-2, dim2=-1)
-        change = change - own.unsqueeze(-2)
+    change = balance_change(value_influence, debit=debit)
     goes_on = (~done)[..., None, None].to(value_influence.dtype)
 
     before = []
