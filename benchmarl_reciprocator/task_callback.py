@@ -11,6 +11,7 @@ from benchmarl.algorithms import QmixConfig, VdnConfig
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
+from torchrl.record.loggers.csv import CSVLogger
 
 
 class GroupingWarning(UserWarning):
@@ -24,6 +25,7 @@ class TaskCallback(Callback):
 
     def on_setup(self) -> None:
         self._warn_of_defeated_algorithm()
+        self._save_videos_as_can_be()
         self._keep_earlier_results()
 
     def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
@@ -62,6 +64,23 @@ class TaskCallback(Callback):
                 stacklevel=2,
             )
 
+    def _save_videos_as_can_be(self) -> None:
+        """Let TorchRL's csv logger keep evaluation videos as tensors where it cannot encode them, which would end the
+        run at the first evaluation.
+        """
+        experiment = self.experiment
+        if not (experiment.config.render and experiment.task.has_render(experiment.test_env)):
+            return
+        reason = _why_no_mp4()
+        for logger in experiment.logger.loggers:
+            if isinstance(logger, CSVLogger) and logger.video_format == "mp4" and reason:
+                logger.experiment.video_format = "pt"
+                warnings.warn(
+                    "evaluation videos are saved as tensors (.pt), since mp4 needs torchvision with write_video and av "
+                    f"({reason}). A GIF: python -m benchmarl_reciprocator.animate <checkpoint> <file.gif>",
+                    stacklevel=2,
+                )
+
     def _keep_earlier_results(self) -> None:
         """Go on with the JSON of a resumed run, which BenchMARL would start anew."""
         writer = self.experiment.logger.json_writer
@@ -79,6 +98,16 @@ class TaskCallback(Callback):
                 f"{writer.path} holds no readable earlier results ({error!r}): kept as {kept.name}, written anew",
                 stacklevel=2,
             )
+
+
+def _why_no_mp4() -> str | None:
+    """Why TorchRL's csv logger cannot encode a video, if so."""
+    try:
+        import av  # noqa: F401
+        from torchvision.io import write_video  # noqa: F401
+    except Exception as error:  # a torchvision built for another torch fails by all kinds of errors
+        return repr(error)
+    return None
 
 
 def _merge_into(ours: dict[str, Any], earlier: dict[str, Any]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import MISSING, dataclass, fields, replace
 
+import numpy as np
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from benchmarl_reciprocator.tasks.coin_board import draw_board
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
 
 COINS = ("per_agent", "single")
@@ -161,6 +163,13 @@ class CoinsEnv(SocialDilemmaEnv):
         if self.view is None:
             return seen[:, 0]
         return seen.transpose(1, -2).flatten(-2) if self.observation == "image" else seen.flatten(1)
+
+    def render(self, mode: str = "rgb_array") -> np.ndarray:
+        """Picture of the first environment's board, ``[H, W, 3]`` bytes, see
+        :func:`~benchmarl_reciprocator.tasks.coin_board.draw_board`.
+        """
+        check_option("mode", mode, mode == "rgb_array", "rgb_array")
+        return draw_board(self._agents[0].tolist(), self._coins[0].tolist(), self.rules.grid_size)
 
     def _see(self, table: Tensor, one_hot: Tensor) -> Tensor:
         """One-hots of everything as every agent sees it, ``[B, N, 2 N k^2]`` or ``[B, N, k, k, 2 N]``."""

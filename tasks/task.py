@@ -62,7 +62,7 @@ class SocialDilemmaClass(TaskClass):
         return env.max_steps
 
     def has_render(self, env: EnvBase) -> bool:
-        return False
+        return callable(getattr(env, "render", None))
 
     def group_map(self, env: EnvBase) -> dict[str, list[str]]:
         return env.group_map
