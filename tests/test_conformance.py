@@ -52,8 +52,9 @@ def test_every_task_trains_and_measures(name: str, small_experiment) -> None:
     assert len(steps) >= 2
     for step in steps:
         assert all(math.isfinite(x) for agent in range(2) for x in step[f"agent_{agent}_return"])
-        if experiment.task.options.cooperates_with() is not None:
-            assert all(0 <= x <= 1 for x in step["p_cooperate"])
+        # The task's own measure of cooperation, where it is a dilemma.
+        for measure in {"p_cooperate", "own_coin_share"} & set(step):
+            assert all(0 <= x <= 1 for x in step[measure])
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -71,7 +71,7 @@ def linear_estimator(weight: Tensor, bias: Tensor, future: bool) -> InfluenceEst
     for parameter in estimator.parameters():
         torch.nn.init.zeros_(parameter)
     # Outputs: reward and, if predicted, future of agent 0, then of agent 1.
-    estimator.weights[0].data[0, 1:, :: estimator.n_parts] = weight
+    estimator.weights[0].data[0, :, :: estimator.n_parts] = weight
     estimator.biases[0].data[0, 0, :: estimator.n_parts] = bias
     return estimator
 

@@ -22,11 +22,12 @@ from benchmarl_reciprocator.influence import (
     InfluenceLearner,
     InfluenceLoss,
     InfluenceSchedule,
+    ObservedBalance,
     influence_balance,
     reciprocal_reward,
 )
 from benchmarl_reciprocator.influence.diagnostics import FailureSignatures
-from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, ObservedBalance, observed_balance_spec
+from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, observed_balance_spec
 
 STATE_KEY = "reciprocity"
 SEEN_KEY = "balance"

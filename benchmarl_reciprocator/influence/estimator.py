@@ -19,10 +19,10 @@ class InfluenceEstimator(TensorDictModuleBase):
     ``V = N + 2`` small networks with weights of their own run as one stacked batch: network ``0`` sees the whole
     joint action, network ``i + 1`` all but agent ``i``'s action, network ``N + 1`` no action at all (so that its
     prediction is the value of the state; without the future part there is no need of it, and ``V = N + 1``). An
-    action is left out by holding its first-layer weights at zero, so the inputs are stored once and the cost grows
-    linearly with the number of agents. Regressed on replayed data, the left-out predictions average over what the
-    agent usually does in that state: they are the counterfactual baselines of Zhou et al. 2024 (arXiv 2406.01641,
-    section 4).
+    action is left out by holding its first-layer weights at zero, and all networks read the state through the same
+    first-layer weights, so that a large state costs no more with many agents. Regressed on replayed data, the left-out
+    predictions average over what the agent usually does in that state: they are the counterfactual baselines of Zhou
+    et al. 2024 (arXiv 2406.01641, section 4).
 
     Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward.
 
@@ -80,24 +80,23 @@ class InfluenceEstimator(TensorDictModuleBase):
         sizes = [state_features + n_agents * action_features, *num_cells, n_agents * self.n_parts]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
+        for layer, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:])):
             bound = 1 / math.sqrt(n_in)
-            weight = torch.empty(self.n_networks, n_in, n_out, device=device)
-            bias = torch.empty(self.n_networks, 1, n_out, device=device)
-            self.weights.append(nn.Parameter(weight.uniform_(-bound, bound)))
-            self.biases.append(nn.Parameter(bias.uniform_(-bound, bound)))
+
+            def uniform(*shape: int, bound: float = bound) -> nn.Parameter:
+                return nn.Parameter(torch.empty(*shape, device=device).uniform_(-bound, bound))
+
+            if layer == 0:
+                # Without a hidden layer the networks share nothing.
+                self.state_weight = uniform(1 if num_cells else self.n_networks, state_features, n_out)
+                n_in = n_agents * action_features
+            self.weights.append(uniform(self.n_networks, n_in, n_out))
+            self.biases.append(uniform(self.n_networks, 1, n_out))
 
         known = torch.ones(self.n_networks, n_agents, device=device)
         known[1 : n_agents + 1].fill_diagonal_(0)
         known[n_agents + 1 :] = 0
-        seen = torch.cat(
-            [
-                torch.ones(self.n_networks, state_features, device=device),
-                known.repeat_interleave(action_features, dim=-1),
-            ],
-            dim=-1,
-        )
-        self.register_buffer("seen_inputs", seen.unsqueeze(-1))
+        self.register_buffer("known_actions", known.repeat_interleave(action_features, dim=-1).unsqueeze(-1))
         self.register_buffer("target_mean", torch.zeros(n_agents, self.n_parts, device=device))
         self.register_buffer("target_std", torch.ones(n_agents, self.n_parts, device=device))
 
@@ -114,19 +113,17 @@ class InfluenceEstimator(TensorDictModuleBase):
 
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
         batch_shape = state.shape[:-1]
-        weight = (self.weights[0] * self.seen_inputs)[networks]
-        inputs = state.reshape(-1, state.shape[-1])
-        if action is None:
-            weight = weight[:, : state.shape[-1]]
-        else:
-            inputs = torch.cat([inputs, action.reshape(inputs.shape[0], -1)], dim=-1)
-        n_networks, n_in, n_out = weight.shape
-        # One wide product instead of one per network: all of them read the same inputs.
-        hidden = inputs @ weight.transpose(0, 1).reshape(n_in, n_networks * n_out)
-        hidden = hidden.view(-1, n_networks, n_out).transpose(0, 1) + self.biases[0][networks]
+        state_weight = self.state_weight if len(self.state_weight) == 1 else self.state_weight[networks]
+        hidden = state.reshape(-1, state.shape[-1]) @ state_weight + self.biases[0][networks]
+        if action is not None:
+            weight = (self.weights[0] * self.known_actions)[networks]
+            n_networks, n_in, n_out = weight.shape
+            # One wide product instead of one per network: all of them read the same actions.
+            by_action = action.reshape(-1, n_in) @ weight.transpose(0, 1).reshape(n_in, n_networks * n_out)
+            hidden = hidden + by_action.view(-1, n_networks, n_out).transpose(0, 1)
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
             hidden = torch.baddbmm(bias[networks], torch.tanh(hidden), weight[networks])
-        return hidden.transpose(0, 1).reshape(*batch_shape, n_networks, self.n_agents, self.n_parts)
+        return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
 
     def state_value(self, tensordict: TensorDictBase) -> Tensor:
         """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``.
@@ -176,6 +173,8 @@ class InfluenceEstimator(TensorDictModuleBase):
         ratio = (self.target_std / std).flatten()
         shift = ((self.target_mean - mean) / std).flatten()
         self.weights[-1].mul_(ratio)
+        if len(self.weights) == 1:
+            self.state_weight.mul_(ratio)
         self.biases[-1].mul_(ratio).add_(shift)
         self.target_mean.copy_(mean)
         self.target_std.copy_(std)
