@@ -55,7 +55,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
             start = env.reset()
             keep_frame(env, start)
-            env.rollout(
+            played = env.rollout(
                 experiment.max_steps,
                 experiment.policy,
                 callback=keep_frame,
@@ -63,6 +63,8 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
                 auto_reset=False,
                 auto_cast_to_device=True,
             )
+            # TorchRL leaves out the callback after the last step.
+            keep_frame(env, played[..., -1])
         experiment.close()
     file.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=int(1000 * seconds_per_step), loop=0)
