@@ -92,7 +92,9 @@ class CoinsEnv(SocialDilemmaEnv):
     ) -> None:
         check_rules(n_agents, rules)
         size, n_cells = rules.grid_size, rules.grid_size**2
-        check_option("task.penalty", penalty, penalty is None or penalty <= 0, "null or a number <= 0")
+        check_option(
+            "task.penalty", penalty, penalty is None or -math.inf < penalty <= 0, "null or a finite number <= 0"
+        )
         check_option("task.view", view, view is None or 1 <= view <= size, f"null or 1 to task.grid_size ({size})")
         check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
         self.rules = rules
@@ -116,70 +118,73 @@ class CoinsEnv(SocialDilemmaEnv):
         self._landing = (landing[..., 0] * size + landing[..., 1]).flatten()
         seats = torch.arange(n_agents, device=device)
         own_first = (seats.unsqueeze(-1) + seats) % n_agents
-        # Agents, then coins: what each seat sees, own first, and the seat that looks at it.
+        # Agents, then coins: what each seat sees, own first.
         self._order = torch.cat([own_first, own_first + n_agents], -1).flatten()
-        self._looking = seats.repeat_interleave(channels)
-        self._window = window_table(size, self._side).to(device)
-        self._whole = window_table(size, size).to(device)
-        self._one_hot = torch.eye(self._side**2 + 1, self._side**2, device=device)
-        self._one_hot_whole = torch.eye(n_cells + 1, n_cells, device=device)
-        self._payoff = payoff_table(n_agents, self.penalty).flatten(0, 1).to(device)
-        # A coin that is not on the board is on the cell number n_cells.
-        self._agents = torch.zeros(*self.batch_size, n_agents, dtype=torch.long, device=device)
+        self._seen_from = _one_hots(size, self._side, view is None).to(device)
+        self._seen_whole = _one_hots(size, size, view is None).to(device)
+        self._payoff = payoff_table(n_agents, self.penalty).flatten(0, 1).T.contiguous().to(device)
+        # [N, B], since operations along the many environments are fast. A coin that is not on the board is on the
+        # cell number n_cells.
+        self._agents = torch.zeros(n_agents, *self.batch_size, dtype=torch.long, device=device)
         self._coins = torch.full_like(self._agents, n_cells)
 
     @property
     def agent_cells(self) -> Tensor:
         """Where the agents are: ``[B, N]``, row times ``grid_size`` plus column."""
-        return self._agents
+        return self._agents.T
 
     @property
     def coin_cells(self) -> Tensor:
         """Where every agent's coin is: ``[B, N]``, ``grid_size**2`` for one that is not on the board."""
-        return self._coins
+        return self._coins.T
+
+    def place(self, agents: Tensor, coins: Tensor) -> None:
+        """Put agents and coins on cells, ``[B, N]`` each, in place of where they are."""
+        self._agents = agents.T.contiguous().to(self._agents)
+        self._coins = coins.T.contiguous().to(self._coins)
 
     def start(self, where: Tensor) -> None:
-        where = where.unsqueeze(-1)
-        agents = torch.where(where, self._random_cells(), self._agents)
-        self._agents = agents
+        self._agents = torch.where(where, self._random_cells(), self._agents)
         self._coins = torch.where(where, self._new_coins(None), self._coins)
 
     def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._agents = self._landing[self._agents * self.rules.n_actions + actions]
-        taken = self._agents.unsqueeze(-1) == self._coins.unsqueeze(-2)
-        gone = taken.any(-2)
+        self._agents = torch.take(self._landing, self._agents * self.rules.n_actions + actions.T)
+        taken = self._agents.unsqueeze(1) == self._coins
+        gone = taken.any(0)
         if self.rules.coins == "single":
-            gone = gone.any(-1, keepdim=True)
+            gone = gone.any(0)
         self._coins = torch.where(gone, self._new_coins(self._coins), self._coins)
         taken = taken.float()
-        return taken.flatten(1) @ self._payoff, {"coins_taken": taken}
+        rewards = self._payoff @ taken.flatten(0, 1)
+        return rewards.T.contiguous(), {"coins_taken": taken.permute(2, 0, 1)}
 
     def observations(self) -> Tensor:
-        return self._see(self._window, self._one_hot)
+        return self._see(self._seen_from)
 
     def state(self) -> Tensor:
         """The whole board: as the first agent sees it where ``view`` is ``None``, else around every agent."""
-        seen = self._see(self._whole, self._one_hot_whole)
+        seen = self._see(self._seen_whole)
         if self.view is None:
             return seen[:, 0]
-        return seen.transpose(1, -2).flatten(-2) if self.observation == "image" else seen.flatten(1)
+        return seen.movedim(1, -2).flatten(-2) if self.observation == "image" else seen.flatten(1)
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment's board, ``[H, W, 3]`` bytes, see
         :func:`~benchmarl_reciprocator.tasks.coin_board.draw_board`.
         """
         check_option("mode", mode, mode == "rgb_array", "rgb_array")
-        return draw_board(self._agents[0].tolist(), self._coins[0].tolist(), self.rules.grid_size)
+        return draw_board(self._agents[:, 0].tolist(), self._coins[:, 0].tolist(), self.rules.grid_size)
 
-    def _see(self, table: Tensor, one_hot: Tensor) -> Tensor:
+    def _see(self, one_hots: Tensor) -> Tensor:
         """One-hots of everything as every agent sees it, ``[B, N, 2 N k^2]`` or ``[B, N, k, k, 2 N]``."""
-        cells = torch.cat([self._agents, self._coins], -1)[:, self._order]
+        cells = torch.cat([self._agents, self._coins]).index_select(0, self._order)
         if self.view is not None:
-            cells = table[self._agents[:, self._looking], cells]
-        seen = embedding(cells, one_hot).unflatten(1, (self.n_agents, -1))
+            around = self._agents * (self.rules.grid_size**2 + 1)
+            cells = (cells.unflatten(0, (self.n_agents, -1)) + around.unsqueeze(1)).flatten(0, 1)
+        seen = embedding(cells.T, one_hots).unflatten(1, (self.n_agents, -1))
         if self.observation == "flat":
             return seen.flatten(2)
-        side = math.isqrt(one_hot.shape[-1])
+        side = math.isqrt(one_hots.shape[-1])
         return seen.transpose(2, 3).unflatten(2, (side, side)).contiguous()
 
     def _shape(self, side: int, channels: int) -> list[int]:
@@ -189,16 +194,17 @@ class CoinsEnv(SocialDilemmaEnv):
         return torch.randint(self.rules.grid_size**2, self._agents.shape, generator=self._generator, device=self.device)
 
     def _new_coins(self, before: Tensor | None) -> Tensor:
-        """Cells of newly placed coins ``[B, N]``, given those ``before`` (``None`` at the start of an episode)."""
+        """Cells of newly placed coins ``[N, B]``, given those ``before`` (``None`` at the start of an episode)."""
         if self.rules.coins == "per_agent":
             return self._random_cells()
         n_cells = self.rules.grid_size**2
         if self.rules.owner == "alternating" and before is not None:
-            owner = ((before != n_cells).int().argmax(-1) + 1) % self.n_agents
+            owner = ((before != n_cells).int().argmax(0) + 1) % self.n_agents
         else:
             owner = (self.random(*self.batch_size) * self.n_agents).long()
-        chance = self.random(*self.batch_size, n_cells).scatter(-1, self._agents, -1.0)
-        return torch.full_like(self._coins, n_cells).scatter(-1, owner.unsqueeze(-1), chance.argmax(-1, keepdim=True))
+        chance = self.random(n_cells, *self.batch_size).scatter(0, self._agents, -1.0)
+        cell = chance.argmax(0, keepdim=True)
+        return torch.full_like(self._coins, n_cells).scatter(0, owner.unsqueeze(0), cell)
 
 
 def check_rules(n_agents: int, rules: CoinRules) -> None:
@@ -246,6 +252,14 @@ def window_table(size: int, side: int) -> Tensor:
     inside = ((place >= 0) & (place < side)).all(-1)
     index = torch.where(inside, place[..., 0] * side + place[..., 1], side**2)
     return torch.cat([index, torch.full((size**2, 1), side**2)], -1)
+
+
+def _one_hots(size: int, side: int, fixed: bool) -> Tensor:
+    """One-hots ``[*, k^2]`` of cells in fixed coordinates, by cell; or in the window around another cell, by
+    ``(G^2 + 1)`` times the middle's cell plus the other's. Nothing is set for what is not seen.
+    """
+    one_hot = torch.eye(side**2 + 1, side**2)
+    return one_hot if fixed else one_hot[window_table(size, side).flatten()]
 
 
 @dataclass
