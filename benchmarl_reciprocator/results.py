@@ -81,36 +81,64 @@ def interval(values: pd.Series, digits: int = 2) -> str:
 
 
 def plot_learning_curves(
-    evaluations: pd.DataFrame, population: str, sides: dict[str, tuple[str, str]], file: Path
+    evaluations: pd.DataFrame,
+    population: str,
+    sides: dict[str, tuple[str, ...]],
+    file: Path,
+    measure: str = "p_cooperate",
+    label: str = "P(cooperate)",
+    marks: dict[str, dict[str, float]] | None = None,
+    per_row: int = 5,
 ) -> None:
-    """A panel for each population: the probability of cooperation of both sides over training.
+    """A panel for each population: a measure of every agent over training, each seed thin and their mean thick.
 
     Args:
         evaluations (DataFrame): of all runs, with a ``seed`` column.
         population (str): the column that names the population.
-        sides (dict): names of the two sides by population.
+        sides (dict): names of the agents by population, in the order of seats.
         file (Path): where the figure goes.
+        measure (str): what is drawn: the columns ``agent_<i>_<measure>``.
+        label (str): its name on the axis.
+        marks (dict, optional): by population, values to be marked by a dotted line, by name.
+        per_row (int): panels in a row.
     """
     names = [name for name in sides if name in set(evaluations[population])]
-    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.7), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names):
+    columns = min(per_row, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.6 * columns, 2.7 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    for axis, name in zip(axes.flat, names):
         runs = evaluations[evaluations[population] == name]
-        for side, (label, colour) in enumerate(zip(sides[name], COLOURS)):
-            metric = f"agent_{side}_p_cooperate"
+        for side, side_label in enumerate(sides[name]):
+            colour = COLOURS[side % len(COLOURS)]
+            metric = f"agent_{side}_{measure}"
             for _, run in runs.groupby("seed"):
                 axis.plot(run["frames"] / 1e3, run[metric], color=colour, alpha=0.3, linewidth=0.8)
             mean = runs.groupby("frames")[metric].mean()
-            axis.plot(
-                mean.index / 1e3, mean, color=colour, linewidth=2, linestyle="-" if side == 0 else "--", label=label
-            )
+            style = ("-", "--", "-.", ":")[side % 4]
+            axis.plot(mean.index / 1e3, mean, color=colour, linewidth=2, linestyle=style, label=side_label)
+        for mark, value in (marks or {}).get(name, {}).items():
+            axis.axhline(value, color="#7F7F7F", linewidth=1, linestyle=":")
+            axis.annotate(mark, (0.02, value), xycoords=("axes fraction", "data"), fontsize=6, va="bottom")
         axis.set_title(name, fontsize=9)
         axis.set_ylim(-0.03, 1.03)
         axis.set_xlabel("thousand frames", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=7, frameon=False, loc="best")
-    axes[0, 0].set_ylabel("P(cooperate)", fontsize=9)
-    figure.tight_layout()
+    for row in axes:
+        row[0].set_ylabel(label, fontsize=9)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=160)
     plt.close(figure)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """``table`` as markdown, columns aligned."""
+    cells = [list(table.columns), *table.astype(str).values.tolist()]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
+    rows = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
+    return "\n".join([rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]])

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from benchmarl.algorithms import QmixConfig, VdnConfig
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.experiment.callback import Callback
@@ -24,6 +25,7 @@ class TaskCallback(Callback):
     """
 
     def on_setup(self) -> None:
+        self._bounds = self.experiment.task.bounds()
         self._warn_of_defeated_algorithm()
         self._save_videos_as_can_be()
         self._keep_earlier_results()
@@ -31,6 +33,7 @@ class TaskCallback(Callback):
     def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
         experiment = self.experiment
         metrics = experiment.task.evaluation_metrics(rollouts)
+        metrics.update({key: torch.full((len(rollouts),), value) for key, value in self._bounds.items()})
         experiment.logger.log(
             {f"eval/{key}": value.nanmean().item() for key, value in metrics.items()},
             step=experiment.n_iters_performed,

@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coins import MOVES, CoinRules, CoinsEnv, coin_metrics, displacement
+from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, coin_metrics, displacement
 from benchmarl_reciprocator.tasks.environment import check_option
 
 STRATEGIES = ("cooperate", "greedy", "random")
@@ -96,7 +96,7 @@ def play(env: CoinsEnv, strategies: Sequence[str], seed: int = 0) -> TensorDictB
 
     Returns:
         TensorDictBase: ``[B, T]`` with ``"reward"`` ``[B, T, N]`` and ``"coins_taken"`` ``[B, T, N, N]``, see
-        :func:`~benchmarl_reciprocator.tasks.coins.coin_metrics`.
+        :func:`~benchmarl_reciprocator.tasks.coin_game.coin_metrics`.
     """
     players = [CoinPlayer.of(env, strategy, seed + seat) for seat, strategy in enumerate(strategies)]
     env.start(torch.ones(env.batch_size, dtype=torch.bool, device=env.device))
@@ -113,7 +113,12 @@ def play(env: CoinsEnv, strategies: Sequence[str], seed: int = 0) -> TensorDictB
 
 
 def scripted_bounds(
-    n_agents: int, rules: CoinRules, penalty: float | None = None, episodes: int = 1000, seed: int = 0
+    n_agents: int,
+    rules: CoinRules,
+    penalty: float | None = None,
+    continuation_probability: float = 1.0,
+    episodes: int = 1000,
+    seed: int = 0,
 ) -> dict[str, float]:
     """What scripted play comes to in a variant: the marks beside which a learner's score is read.
 
@@ -121,6 +126,7 @@ def scripted_bounds(
         n_agents (int): number of agents.
         rules (CoinRules): the variant.
         penalty (float, optional): as in :class:`CoinsEnv`.
+        continuation_probability (float): chance that an episode goes on after a step.
         episodes (int): how many are played.
         seed (int): of environments and players.
 
@@ -129,11 +135,13 @@ def scripted_bounds(
         greedy.
     """
     env = CoinsEnv(n_agents, rules, penalty=penalty, num_envs=episodes, seed=seed)
+    # How likely an episode is to reach each step.
+    reached = continuation_probability ** torch.arange(float(rules.max_steps))
     bounds = {}
     for strategy in ("cooperate", "greedy"):
         played = play(env, [strategy] * n_agents, seed)
         taken = played.get("coins_taken")
         share = coin_metrics(taken, torch.ones(taken.shape[:2], dtype=torch.bool))["own_coin_share"]
-        bounds[f"all_{strategy}_return"] = played.get("reward").sum(1).mean().item()
+        bounds[f"all_{strategy}_return"] = (played.get("reward").mean((0, 2)) * reached).sum().item()
         bounds[f"all_{strategy}_own_coin_share"] = share.nanmean().item()
     return bounds

@@ -24,8 +24,8 @@ CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "task"
 class SocialDilemmaClass(TaskClass):
     """A social dilemma as a BenchMARL task.
 
-    The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment, and
-    ``metrics`` measures what the task is about.
+    The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment,
+    ``metrics`` measures what the task is about, and ``bounds``, which it may have, says what scripted play comes to.
     """
 
     @property
@@ -103,6 +103,11 @@ class SocialDilemmaClass(TaskClass):
         valid = torch.ones(trajectories.shape, dtype=torch.bool, device=batch.device)
         metrics = self.options.metrics(trajectories, valid)
         return {f"collection/{key}": value.nanmean().item() for key, value in metrics.items()}
+
+    def bounds(self) -> dict[str, float]:
+        """What scripted play comes to, beside which the measures are to be read; empty where the task has no script."""
+        bounds = getattr(self.options, "bounds", None)
+        return bounds() if bounds is not None else {}
 
     def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
         """Every agent's return, whatever the grouping, and the task's own measures of evaluation episodes.

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarl_reciprocator.tasks.coin_game import COINS, OBSERVATIONS, VARIANTS, CoinRules, CoinsEnv, coin_metrics
 from benchmarl_reciprocator.tasks.coin_players import STRATEGIES, CoinPlayer, play, scripted_bounds
-from benchmarl_reciprocator.tasks.coins import COINS, OBSERVATIONS, VARIANTS, CoinRules, CoinsEnv, coin_metrics
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 EPISODES = 4000

@@ -18,7 +18,7 @@ from torchrl.envs.utils import check_env_specs, step_mdp
 
 from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
 from benchmarl_reciprocator.tasks.coin_board import COLOURS, draw_board
-from benchmarl_reciprocator.tasks.coins import (
+from benchmarl_reciprocator.tasks.coin_game import (
     COINS,
     OBSERVATIONS,
     OWNERS,

@@ -40,7 +40,9 @@ class ReciprocityConfig:
     Args:
         reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
         reward_weight_end (float): weight at the end of its growth.
-        reward_weight_frames (int): frames over which the weight grows linearly; 0: the end value from the start.
+        reward_weight_delay (int): frames before it grows. Reciprocity that sets in while the agents still learn what
+            there is to gain takes that for ill will: it is worse for the others than what they were used to.
+        reward_weight_frames (int): frames over which the weight then grows linearly; 0: at once.
         balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
         reciprocal_form (str): product | sign_balance | sign_influence.
@@ -68,6 +70,7 @@ class ReciprocityConfig:
 
     reward_weight_start: float = MISSING
     reward_weight_end: float = MISSING
+    reward_weight_delay: int = MISSING
     reward_weight_frames: int = MISSING
     balance_debit: str = MISSING
     balance_gamma: float | None = MISSING
@@ -94,6 +97,7 @@ class ReciprocityConfig:
         at_least = {
             "reward_weight_start": 0,
             "reward_weight_end": 0,
+            "reward_weight_delay": 0,
             "reward_weight_frames": 0,
             "estimator_encoder_features": 1,
             "buffer_batches": 1,
@@ -133,9 +137,12 @@ class ReciprocityConfig:
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
-        if frames >= self.reward_weight_frames:
+        grown = frames - self.reward_weight_delay
+        if grown < 0:
+            return self.reward_weight_start
+        if grown >= self.reward_weight_frames:
             return self.reward_weight_end
-        share = frames / self.reward_weight_frames
+        share = grown / self.reward_weight_frames
         return self.reward_weight_start + share * (self.reward_weight_end - self.reward_weight_start)
 
     def shared_options(self) -> dict[str, Any]:
