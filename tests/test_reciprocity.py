@@ -87,9 +87,9 @@ def test_weight_grows_over_frames() -> None:
     config = ReciprocatorConfig.get_from_yaml()
     config.reward_weight_start, config.reward_weight_end, config.reward_weight_frames = 1.0, 3.0, 100
     assert [config.weight(frames) for frames in (0, 50, 100, 1000)] == [1.0, 2.0, 3.0, 3.0]
-    config.reward_weight_delay = 50
-    assert [config.weight(frames) for frames in (0, 49, 50, 100, 150)] == [1.0, 1.0, 1.0, 2.0, 3.0]
-    config.reward_weight_delay = config.reward_weight_frames = 0
+    config.reciprocity_delay = 50
+    assert [config.weight(frames) for frames in (0, 49, 50, 100, 150)] == [0.0, 0.0, 1.0, 2.0, 3.0]
+    config.reciprocity_delay = config.reward_weight_frames = 0
     assert config.weight(0) == 3.0
 
 
@@ -100,7 +100,7 @@ def test_weight_grows_over_frames() -> None:
         ("reciprocal_form", "sum"),
         ("reward_weight_end", -1.0),
         ("reward_weight_start", -0.5),
-        ("reward_weight_delay", -1),
+        ("reciprocity_delay", -1),
         ("reward_weight_frames", -1),
         ("buffer_batches", 0),
         ("target_period", 0),

@@ -40,9 +40,10 @@ class ReciprocityConfig:
     Args:
         reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
         reward_weight_end (float): weight at the end of its growth.
-        reward_weight_delay (int): frames before it grows. Reciprocity that sets in while the agents still learn what
-            there is to gain takes that for ill will: it is worse for the others than what they were used to.
-        reward_weight_frames (int): frames over which the weight then grows linearly; 0: at once.
+        reward_weight_frames (int): frames over which the weight grows linearly; 0: the end value from the start.
+        reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
+            then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
+            others than it was; with that as the baseline they would begin with a grudge.
         balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
         reciprocal_form (str): product | sign_balance | sign_influence.
@@ -70,8 +71,8 @@ class ReciprocityConfig:
 
     reward_weight_start: float = MISSING
     reward_weight_end: float = MISSING
-    reward_weight_delay: int = MISSING
     reward_weight_frames: int = MISSING
+    reciprocity_delay: int = MISSING
     balance_debit: str = MISSING
     balance_gamma: float | None = MISSING
     reciprocal_form: str = MISSING
@@ -97,8 +98,8 @@ class ReciprocityConfig:
         at_least = {
             "reward_weight_start": 0,
             "reward_weight_end": 0,
-            "reward_weight_delay": 0,
             "reward_weight_frames": 0,
+            "reciprocity_delay": 0,
             "estimator_encoder_features": 1,
             "buffer_batches": 1,
             "target_period": 1,
@@ -137,9 +138,9 @@ class ReciprocityConfig:
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
-        grown = frames - self.reward_weight_delay
+        grown = frames - self.reciprocity_delay
         if grown < 0:
-            return self.reward_weight_start
+            return 0.0
         if grown >= self.reward_weight_frames:
             return self.reward_weight_end
         share = grown / self.reward_weight_frames
@@ -284,6 +285,10 @@ class Reciprocity(Callback):
         step, self._step = episode_step(done, self._step)
         joint = self.view(batch, step).to(experiment.config.train_device)
 
+        start = experiment.total_frames - batch.numel()
+        delay = next(iter(self.configs.values())).reciprocity_delay
+        if start - batch.numel() < delay <= start:
+            self.learner.forget()
         metrics = self.learner.observe(joint)
         influence = self.learner.value_influence(joint).to(batch.device or done.device)
         extrinsic = joint.get(("next", "reward")).to(influence.device)

@@ -113,6 +113,11 @@ class InfluenceLearner:
             metrics.update(self._fit(batch.numel()))
         return metrics
 
+    def forget(self) -> None:
+        """Empty the buffer: the estimator is fitted on what comes from here on. What it has learned stays."""
+        if self._buffer is not None:
+            self._buffer.empty()
+
     def value_influence(self, batch: TensorDictBase) -> torch.Tensor:
         """Value influence in a batch ``[*B, T]`` by the lagged baselines: ``[*B, T, N, N]``, ``[..., i, j]``
         of ``i`` on ``j``.
