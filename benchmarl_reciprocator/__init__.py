@@ -19,8 +19,13 @@ _HOMES = {
         "InfluenceLearner",
         "InfluenceLoss",
         "InfluenceSchedule",
+        "ObservedBalance",
+        "agreement",
+        "exact_influence",
+        "balance_change",
         "influence_balance",
         "reciprocal_reward",
+        "unilateral_deviations",
         "value_influence",
     ),
     "algorithms.mixed": ("Mixed", "MixedConfig"),
@@ -29,13 +34,15 @@ _HOMES = {
     "algorithms.reciprocity": ("ReciprocityWarning",),
     "registration": ("register", "register_algorithm", "register_task"),
     "task_callback": ("GroupingWarning",),
+    "tasks.coin_players": ("CoinPlayer", "scripted_bounds"),
+    "tasks.coin_game": ("CoinRules", "CoinsEnv"),
     "tasks.environment": ("SocialDilemmaEnv",),
     "tasks.matrix_game": ("MatrixGameEnv",),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "experiments": ("load_experiment",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_KNOW_NO_BENCHMARL = ("influence", "tasks.environment", "tasks.matrix_game")
+_KNOW_NO_BENCHMARL = ("influence", "tasks.coin_game", "tasks.coin_players", "tasks.environment", "tasks.matrix_game")
 
 __all__ = sorted(_HOME_OF)
 

@@ -1,0 +1,96 @@
+"""What is known of iterated matrix games: expected rewards, and the exact values of policies that see one step back.
+
+A state is the number of the last joint action (row-major, ``0`` to ``J - 1``), or ``J`` in the first step of an
+episode.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -> Tensor:
+    """Last joint actions from the ``"state"`` of :class:`~benchmarl_reciprocator.tasks.matrix_game.MatrixGameEnv`.
+
+    Args:
+        state (Tensor): ``[*B, S]``.
+        n_actions (tuple of int): number of actions of each agent.
+
+    Keyword Args:
+        joint (bool): whether observations are one-hot over joint actions, and not one for each agent.
+
+    Returns:
+        Tensor: number of the last joint action, ``J`` in the first step; integers ``[*B]``.
+    """
+    if joint:
+        return state.argmax(-1)
+    played = state[..., :-1].unflatten(-1, (len(n_actions), n_actions[0])).argmax(-1)
+    number = joint_number(played, n_actions)
+    return torch.where(state[..., -1] > 0, torch.full_like(number, n_actions[0] ** len(n_actions)), number)
+
+
+def joint_number(action: Tensor, n_actions: tuple[int, ...]) -> Tensor:
+    """Number of joint actions ``[*B, N]`` in a table ``[A_1, ..., A_N]`` that is flattened, ``[*B]``."""
+    sizes = torch.tensor(n_actions, device=action.device)
+    return (action * (sizes.flip(-1).cumprod(-1).flip(-1) // sizes)).sum(-1)
+
+
+def matrix_outcome(table: Tensor, action: Tensor, action_noise: float = 0.0) -> Tensor:
+    """Expected entry of a table for joint actions that hands may slip in.
+
+    Args:
+        table (Tensor): payoffs, or values of what follows, by joint action: ``[A_1, ..., A_N, N]``.
+        action (Tensor): joint actions that agents chose, integers ``[*B, N]``.
+        action_noise (float): chance that an action is replaced by a uniformly random one.
+
+    Returns:
+        Tensor: ``[*B, N]``.
+    """
+    return _slip(table, action_noise).flatten(0, -2)[joint_number(action, table.shape[:-1])]
+
+
+def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: float = 0.0) -> Tensor:
+    """Exact values of all states, by solving Bellman's equation.
+
+    The horizon is infinite, as for a learner that bootstraps where an episode is truncated.
+
+    Args:
+        policy (Tensor): probabilities of actions by state and agent, ``[J + 1, N, A]``; zero beyond an agent's own
+            actions.
+        payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``, with ``J = prod(A_i)``.
+        gamma (float): discount in ``[0, 1)``; times the chance that the episode goes on, where it may terminate.
+        action_noise (float): chance that an action is replaced by a uniformly random one.
+
+    Returns:
+        Tensor: expected discounted return of every agent from each state on, ``[J + 1, N]``, double. All but the last
+        row is by joint action: ``values[:-1].view_as(payoffs)`` is a table for :func:`matrix_outcome`.
+
+    Raises:
+        ValueError: for a policy of another shape or a ``gamma`` outside ``[0, 1)``.
+    """
+    n_actions = payoffs.shape[:-1]
+    joint = torch.cartesian_prod(*[torch.arange(n, device=payoffs.device) for n in n_actions])
+    n_joint, n_agents = joint.shape
+    if policy.shape != (n_joint + 1, n_agents, max(n_actions)):
+        raise ValueError(
+            f"policy must have shape [J + 1, N, A] = {(n_joint + 1, n_agents, max(n_actions))}, "
+            f"got {tuple(policy.shape)}"
+        )
+    if not 0 <= gamma < 1:
+        raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma < 1")
+    # From each state, the chance of each joint action, chosen and then played.
+    chosen = policy.double()[:, torch.arange(n_agents, device=joint.device), joint].prod(-1)
+    played = _slip(torch.eye(n_joint, dtype=torch.double, device=joint.device).view(*n_actions, n_joint), action_noise)
+    transition = chosen @ played.reshape(n_joint, n_joint)
+    reward = transition @ payoffs.reshape(n_joint, n_agents).double()
+    identity = torch.eye(n_joint, dtype=torch.double, device=joint.device)
+    values = torch.linalg.solve(identity - gamma * transition[:-1], reward[:-1])
+    return reward + gamma * transition @ values
+
+
+def _slip(table: Tensor, action_noise: float) -> Tensor:
+    """``table`` ``[A_1, ..., A_N, K]`` in the mean over slips of every agent's hand, by what was chosen."""
+    for agent in range(table.ndim - 1):
+        table = (1 - action_noise) * table + action_noise * table.mean(agent, keepdim=True)
+    return table
