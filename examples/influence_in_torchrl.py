@@ -48,6 +48,7 @@ if __name__ == "__main__":
         loss,
         InfluenceSchedule(
             buffer_batches=10,
+            buffer_reservoir=True,
             target_period=1,
             warmup=0,
             polyak_tau=1.0,

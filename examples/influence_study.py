@@ -63,7 +63,7 @@ from benchmarl_reciprocator.tasks.environment import joint_entry
 # What the study starts from, by preset; overrides on the command line come after.
 BASE = {
     "coins": (
-        "task.view=3",
+        "task.view=centred",
         "experiment.gamma=0.99",
         "algorithm.reward_weight_end=1",
         "algorithm.buffer_batches=5",

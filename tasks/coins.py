@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
 
 import torch
 from tensordict import TensorDictBase
@@ -18,7 +19,8 @@ class TaskConfig:
     """The options of Coins. Rules that are ``None`` are those of the variant, see :class:`CoinsEnv`.
 
     Args:
-        variant (str): one of :data:`VARIANTS`.
+        variant (str): one of :data:`~benchmarl_reciprocator.tasks.coin_game.VARIANTS`.
+        view (int or str, optional): as for :class:`CoinsEnv`, or ``"centred"`` for the whole board around the agent.
     """
 
     n_agents: int = MISSING
@@ -30,7 +32,7 @@ class TaskConfig:
     max_steps: int | None = MISSING
     penalty: float | None = MISSING
     continuation_probability: float = MISSING
-    view: int | None = MISSING
+    view: Any = MISSING
     observation: str = MISSING
     grouping: str = MISSING
 
@@ -42,11 +44,14 @@ class TaskConfig:
 
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> CoinsEnv:
         """The environment that these options describe."""
+        rules = self.rules()
+        valid = self.view is None or self.view == "centred" or type(self.view) is int
+        check_option("task.view", self.view, valid, f"null | centred | 1 to task.grid_size ({rules.grid_size})")
         return CoinsEnv(
             self.n_agents,
-            self.rules(),
+            rules,
             penalty=self.penalty,
-            view=self.view,
+            view=rules.grid_size if self.view == "centred" else self.view,
             observation=self.observation,
             num_envs=num_envs,
             continuation_probability=self.continuation_probability,

@@ -351,6 +351,11 @@ def test_shape_of_the_state() -> None:
         assert list(env.state().shape[1:]) == list(env.reset()["state"].shape[1:]) == shape
 
 
+def test_centred_view_is_the_window_of_the_whole_board() -> None:
+    views = [place(make_env(grid_size=4, view=view), [[0, 15]], [[3, 10]]) for view in ("centred", 4)]
+    assert torch.equal(*(env.observations() for env in views))
+
+
 def test_state_with_windows_is_what_agents_would_see_of_the_whole_board() -> None:
     for observation in OBSERVATIONS:
         views = {"grid_size": 4, "observation": observation}
@@ -618,6 +623,8 @@ def test_one_rule_replaces_that_of_the_variant(variant: str) -> None:
         ("n_actions", 3, {}),
         ("n_actions", 6, {}),
         ("max_steps", 0, {}),
+        ("view", "middle", {}),
+        ("view", True, {}),
         ("view", 0, {}),
         ("view", -1, {}),
         ("view", 4, {}),

@@ -29,7 +29,8 @@ MEMORY_POLICIES = torch.tensor([[0.5, 0.9, 0.3, 0.7, 0.2], [0.6, 0.8, 0.7, 0.25,
 
 
 def schedule(**changes: float) -> InfluenceSchedule:
-    options = {"buffer_batches": 3, "target_period": 1, "warmup": 0, "polyak_tau": 1.0, "lr": 0.01}
+    options = {"buffer_batches": 3, "buffer_reservoir": False, "target_period": 1, "warmup": 0}
+    options |= {"polyak_tau": 1.0, "lr": 0.01}
     options |= {"epochs": 1, "minibatch_size": 16, "max_grad_norm": 10.0}
     return InfluenceSchedule(**{**options, **changes})
 
@@ -334,6 +335,34 @@ def test_buffer_keeps_the_last_batches_only() -> None:
         held = learner._buffer[:]["next", "reward"]
         assert held.unique().tolist() == [float(kept) for kept in range(max(0, number - 2), number + 1)]
         assert len(held) == 4 * min(number + 1, 3)
+
+
+def test_reservoir_keeps_all_that_was_seen_with_the_same_chance() -> None:
+    held = torch.zeros(10)
+    for trial in range(100):
+        learner = make_learner(seed=trial, buffer_batches=2, buffer_reservoir=True)
+        for number in range(10):
+            batch = random_batch(number)
+            batch["next", "reward"].fill_(float(number))
+            learner._extend(batch)
+            assert len(learner._buffer) == min(4 * (number + 1), 8)
+        held += torch.bincount(learner._buffer[:]["next", "reward"][:, 0, 0].long(), minlength=10)
+    # 800 places over 10 batches: 80 each, of binomial deviation below 9.
+    assert (held - 80).abs().max() < 35
+
+
+def test_forgetting_empties_the_buffer_and_keeps_what_was_learned() -> None:
+    learner, probe = make_learner(buffer_reservoir=True), random_batch(99)
+    for number in range(4):
+        learner.observe(random_batch(number))
+    before = learner.value_influence(probe)
+    learner.forget()
+    torch.testing.assert_close(learner.value_influence(probe), before)
+    batch = random_batch(5)
+    batch["next", "reward"].fill_(7.0)
+    learner.observe(batch)
+    assert learner._buffer[:]["next", "reward"].unique().tolist() == [7.0]
+    assert learner._trajectories_seen == 4
 
 
 def test_baselines_move_once_per_target_period() -> None:

@@ -58,8 +58,10 @@ class ReciprocityConfig:
         estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
         estimator_encoder_features (int): number of features per agent that the encoder gives.
         estimator_lmbda (float): lambda of the TD(lambda) targets of the future part.
-        buffer_batches (int): the estimator is fitted on the last so many collected batches. It decides how long a
-            change of behaviour is seen as influence, and with it whether cooperation lasts.
+        buffer_batches (int): how many collected batches' worth of trajectories the estimator is fitted on.
+        buffer_reservoir (bool): whether those are a uniform sample of all that was collected since reciprocity set in,
+            or the last batches. It decides how long a change of behaviour is seen as influence, and with it whether
+            cooperation lasts.
         target_period (int): it is fitted, and the baselines refreshed, once in so many iterations.
         warmup (int): iterations at the start in which it is fitted while the Reciprocators' policies stay frozen.
         estimator_polyak_tau (float): how much of the way the baselines move at a refresh, in ``(0, 1]``.
@@ -85,6 +87,7 @@ class ReciprocityConfig:
     estimator_encoder_features: int = MISSING
     estimator_lmbda: float = MISSING
     buffer_batches: int = MISSING
+    buffer_reservoir: bool = MISSING
     target_period: int = MISSING
     warmup: int = MISSING
     estimator_polyak_tau: float = MISSING
@@ -265,6 +268,7 @@ class Reciprocity(Callback):
         )
         schedule = InfluenceSchedule(
             buffer_batches=config.buffer_batches,
+            buffer_reservoir=config.buffer_reservoir,
             target_period=config.target_period,
             warmup=config.warmup,
             polyak_tau=config.estimator_polyak_tau,

@@ -19,8 +19,10 @@ class InfluenceSchedule:
     """When and how the estimator is fitted.
 
     Args:
-        buffer_batches (int): how many of the last collected batches the estimator is fitted on. The longer, the
-            longer a change of behaviour goes on being seen as influence.
+        buffer_batches (int): how many collected batches' worth of trajectories the estimator is fitted on.
+        buffer_reservoir (bool): whether those are a uniform sample of all that was ever collected (reservoir sampling,
+            Vitter 1985) or the last batches. The longer the memory, the longer a change of behaviour goes on being
+            seen as influence.
         target_period (int): fit and refresh the baselines once in so many batches.
         warmup (int): fit after each of the first so many batches (policies stay frozen meanwhile).
         polyak_tau (float): how much of the way the baselines move to the fitted estimator at each refresh, in
@@ -33,6 +35,7 @@ class InfluenceSchedule:
     """
 
     buffer_batches: int
+    buffer_reservoir: bool
     target_period: int
     warmup: int
     polyak_tau: float
@@ -52,7 +55,7 @@ class InfluenceLearner:
     Examples:
         >>> from benchmarl_reciprocator.influence import InfluenceEstimator
         >>> loss = InfluenceLoss(InfluenceEstimator(n_agents=2, state_features=1, action_features=2), gamma=0.9)
-        >>> learner = InfluenceLearner(loss, InfluenceSchedule(3, 1, 0, 1.0, 0.01, 1, 64, 10.0))
+        >>> learner = InfluenceLearner(loss, InfluenceSchedule(3, False, 1, 0, 1.0, 0.01, 1, 64, 10.0))
         >>> batch = TensorDict({
         ...     "state": torch.zeros(4, 8, 1), "action": torch.zeros(4, 8, 2, 2),
         ...     "next": {"state": torch.zeros(4, 8, 1), "reward": torch.zeros(4, 8, 2),
@@ -76,6 +79,7 @@ class InfluenceLearner:
         self.fits = 0
         self._buffer: ReplayBuffer | None = None
         self._trajectories_per_batch = 0
+        self._trajectories_seen = 0
 
     @property
     def warming_up(self) -> bool:
@@ -115,6 +119,7 @@ class InfluenceLearner:
 
     def forget(self) -> None:
         """Empty the buffer: the estimator is fitted on what comes from here on. What it has learned stays."""
+        self._trajectories_seen = 0
         if self._buffer is not None:
             self._buffer.empty()
 
@@ -138,7 +143,21 @@ class InfluenceLearner:
         trajectories = batch.reshape(-1, batch.shape[-1])
         if self._buffer is None:
             self._make_buffer(trajectories.shape[0])
-        self._buffer.extend(trajectories)
+        if not self.schedule.buffer_reservoir:
+            self._buffer.extend(trajectories)
+            return
+        free = self.schedule.buffer_batches * self._trajectories_per_batch - len(self._buffer)
+        early, late = trajectories[:free], trajectories[free:]
+        if len(early):
+            self._buffer.extend(early)
+        if len(late):
+            # All that were ever seen have the same chance of being in the buffer.
+            seen = self._trajectories_seen + len(early) + 1 + torch.arange(len(late), device=late.device)
+            place = (torch.rand(len(late), device=late.device) * seen).long()
+            stays = place < len(self._buffer)
+            if stays.any():
+                self._buffer[place[stays]] = late[stays]
+        self._trajectories_seen += len(trajectories)
 
     def _make_buffer(self, trajectories_per_batch: int) -> None:
         self._trajectories_per_batch = trajectories_per_batch
@@ -191,6 +210,7 @@ class InfluenceLearner:
             "batches_seen": self.batches_seen,
             "fits": self.fits,
             "trajectories_per_batch": self._trajectories_per_batch,
+            "trajectories_seen": self._trajectories_seen if with_buffer else 0,
             "buffer": buffer,
         }
 
@@ -200,6 +220,7 @@ class InfluenceLearner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches_seen = state["batches_seen"]
         self.fits = state["fits"]
+        self._trajectories_seen = state["trajectories_seen"]
         self._buffer = None
         if state["buffer"] is not None:
             content = state["buffer"]["content"]

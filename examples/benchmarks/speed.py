@@ -97,7 +97,7 @@ def matrix_steps(n_envs: int, device: str) -> list[dict]:
 def coin_steps(n_envs: int, n_agents: int, device: str) -> list[dict]:
     """A step of Coins: the rules and observations alone, through TorchRL by grouping, and JaxMARL's coin game."""
     rows = []
-    for view in (None, 3):
+    for view in (None, "centred"):
         task = SocialDilemmaTask.COINS.get_from_yaml()
         task.config.update(n_agents=n_agents, view=view)
         for grouping in ("one_group", "per_agent"):
@@ -168,6 +168,7 @@ def estimator_rows(n_agents: int, device: str, iterations: int = 4) -> list[dict
         estimator = InfluenceEstimator(n_agents, 18 * n_agents, 5, num_cells=(64, 64), future=future, device=device)
         schedule = InfluenceSchedule(
             buffer_batches=3,
+            buffer_reservoir=False,
             target_period=2,
             warmup=0,
             polyak_tau=1.0,
