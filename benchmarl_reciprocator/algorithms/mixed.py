@@ -52,14 +52,16 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         others (str): algorithm of all other agents.
         n_focal (int): number of focal agents.
         groups (dict, optional): the algorithm of every group by name, in place of the three above.
-        overrides (dict, optional): options by algorithm, ``{"ippo": {"entropy_coef": 0.01}}``; the rest as in the
-            algorithm's yaml.
+        tuning (dict, optional): options for all members that have them, as the preset of a task sets them.
+        overrides (dict, optional): options by algorithm, ``{"ippo": {"entropy_coef": 0.01}}``, on top; the rest as in
+            the algorithm's yaml.
     """
 
     focal: str = MISSING
     others: str = MISSING
     n_focal: int = MISSING
     groups: Any = MISSING
+    tuning: Any = MISSING
     overrides: Any = MISSING
 
     def get_algorithm(self, experiment) -> Algorithm:
@@ -115,7 +117,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
             ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an
                 option that it does not have, or if on-policy and off-policy algorithms are mixed.
         """
-        for option in ("groups", "overrides"):
+        for option in ("groups", "tuning", "overrides"):
             value = getattr(self, option)
             if not (value is None or isinstance(value, dict)):
                 raise ValueError(f"algorithm.{option}={value!r} is not allowed, allowed: null or a mapping")
@@ -150,9 +152,10 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
             ValueError: as :meth:`member_classes`.
         """
         configs = {name: member.get_from_yaml() for name, member in self.member_classes().items()}
-        for name, options in (self.overrides or {}).items():
-            for option, value in options.items():
-                setattr(configs[name], option, value)
+        for name, config in configs.items():
+            known = {option: value for option, value in (self.tuning or {}).items() if hasattr(config, option)}
+            for option, value in {**known, **(self.overrides or {}).get(name, {})}.items():
+                setattr(config, option, value)
         return configs
 
     def associated_class(self) -> type[Algorithm]:

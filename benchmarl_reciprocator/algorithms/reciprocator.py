@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.ippo import Ippo, IppoConfig
 from benchmarl.utils import _read_yaml_config
+from omegaconf import OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
@@ -51,7 +52,8 @@ class YamlInThisPackage:
     def get_from_yaml(cls, path: str | None = None):
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
-        return cls(**_read_yaml_config(str(path if path is not None else default)))
+        options = OmegaConf.create(_read_yaml_config(str(path if path is not None else default)))
+        return cls(**OmegaConf.to_container(options, resolve=True))
 
 
 class Reciprocator(ReciprocatorMixin, Ippo):
