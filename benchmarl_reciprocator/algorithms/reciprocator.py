@@ -52,8 +52,9 @@ class YamlInThisPackage:
     def get_from_yaml(cls, path: str | None = None):
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
-        options = OmegaConf.create(_read_yaml_config(str(path if path is not None else default)))
-        return cls(**OmegaConf.to_container(options, resolve=True))
+        # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
+        loaded = OmegaConf.create({"algorithm": _read_yaml_config(str(path if path is not None else default))})
+        return cls(**OmegaConf.to_container(loaded, resolve=True)["algorithm"])
 
 
 class Reciprocator(ReciprocatorMixin, Ippo):

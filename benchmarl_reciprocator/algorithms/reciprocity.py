@@ -47,6 +47,8 @@ class ReciprocityConfig:
         balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
         reciprocal_form (str): product | sign_balance | sign_influence.
+        negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
+            help alone.
         observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
         observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
@@ -78,6 +80,7 @@ class ReciprocityConfig:
     balance_debit: str = MISSING
     balance_gamma: float | None = MISSING
     reciprocal_form: str = MISSING
+    negative_reciprocity: float = MISSING
     observe_balance: bool = MISSING
     observe_balance_scale: float = MISSING
     future_influence: bool = MISSING
@@ -121,6 +124,7 @@ class ReciprocityConfig:
             self.balance_gamma is None or 0 <= self.balance_gamma <= 1,
             "null or 0 <= gamma <= 1",
         )
+        self._require("negative_reciprocity", 0 <= self.negative_reciprocity <= 1, "0 <= weight <= 1")
         self._require("estimator_lmbda", 0 <= self.estimator_lmbda <= 1, "0 <= lambda <= 1")
         self._require("estimator_polyak_tau", 0 < self.estimator_polyak_tau <= 1, "0 < tau <= 1")
         self._require(
@@ -153,7 +157,7 @@ class ReciprocityConfig:
         """The options that all Reciprocators of an experiment must agree on: those of the one estimator and, where the
         balance is observed, of the one balance.
         """
-        own = ("reward_weight_", "reciprocal_") + (() if self.observe_balance else ("balance_",))
+        own = ("reward_weight_", "reciprocal_", "negative_") + (() if self.observe_balance else ("balance_",))
         values = {field.name: getattr(self, field.name) for field in fields(ReciprocityConfig)}
         return {key: value for key, value in values.items() if not key.startswith(own)}
 
@@ -328,12 +332,12 @@ class Reciprocity(Callback):
             kind = (config.balance_debit, self._balance_gamma(config))
             if kind not in balances:
                 balances[kind] = self._carry_balance(influence, done, *kind) if seen is None else seen
-            if (kind, config.reciprocal_form) not in rewards:
-                reciprocal = reciprocal_reward(influence, balances[kind], form=config.reciprocal_form)
-                rewards[kind, config.reciprocal_form] = reciprocal
+            form = (kind, config.reciprocal_form, config.negative_reciprocity)
+            if form not in rewards:
+                rewards[form] = reciprocal_reward(influence, balances[kind], form=form[1], negative=form[2])
             members = self.view.members[group]
             weight = config.weight(frames)
-            intrinsic = weight * rewards[kind, config.reciprocal_form][..., members]
+            intrinsic = weight * rewards[form][..., members]
             batch.set(("next", group, "reward"), (extrinsic[..., members] + intrinsic).unsqueeze(-1))
             size = intrinsic.abs().mean()
             share = size / (size + extrinsic[..., members].abs().mean()).clamp(min=1e-12)

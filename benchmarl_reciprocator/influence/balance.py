@@ -139,7 +139,9 @@ def influence_balance(
     return torch.stack(before, dim=-3), balance
 
 
-def reciprocal_reward(value_influence: Tensor, balance: Tensor, *, form: str = "product") -> Tensor:
+def reciprocal_reward(
+    value_influence: Tensor, balance: Tensor, *, form: str = "product", negative: float = 1.0
+) -> Tensor:
     """Intrinsic reward for paying back: ``mean over j != i of b[i,j](t) VI[i->j](t)``.
 
     Args:
@@ -149,12 +151,16 @@ def reciprocal_reward(value_influence: Tensor, balance: Tensor, *, form: str = "
     Keyword Args:
         form (str): ``"product"`` as above, or with the sign in place of the value of the balance
             (``"sign_balance"``) or of the influence (``"sign_influence"``).
+        negative (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0 help alone
+            (negative and positive reciprocity, Fehr and Gaechter 2000, J. Econ. Perspectives 14:3). Below 1 it is this
+            package's own addition to the method.
 
     Returns:
         Tensor: ``[*B, T, N]``, entry ``[..., t, i]`` for agent ``i``.
 
     Raises:
-        ValueError: on an unknown ``form``, shapes that differ, or fewer than two agents.
+        ValueError: on an unknown ``form``, a ``negative`` outside ``[0, 1]``, shapes that differ, or fewer than two
+            agents.
 
     Examples:
         >>> vi = torch.tensor([[[0.0, 2.0], [0.0, 0.0]]])
@@ -164,6 +170,8 @@ def reciprocal_reward(value_influence: Tensor, balance: Tensor, *, form: str = "
     """
     if form not in RECIPROCAL_FORMS:
         raise ValueError(f"form={form!r} is unknown, allowed: {', '.join(RECIPROCAL_FORMS)}")
+    if not 0 <= negative <= 1:
+        raise ValueError(f"negative={negative} is not allowed, allowed: 0 <= negative <= 1")
     if value_influence.shape != balance.shape:
         raise ValueError(
             f"value_influence {tuple(value_influence.shape)} and balance {tuple(balance.shape)} "
@@ -176,5 +184,6 @@ def reciprocal_reward(value_influence: Tensor, balance: Tensor, *, form: str = "
         balance = balance.sign()
     elif form == "sign_influence":
         value_influence = value_influence.sign()
+    balance = torch.where(balance < 0, negative * balance, balance)
     towards_others = 1 - torch.eye(n_agents, dtype=balance.dtype, device=balance.device)
     return (balance * value_influence * towards_others).sum(-1) / (n_agents - 1)

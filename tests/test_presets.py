@@ -1,0 +1,50 @@
+"""What a preset of a task changes for the algorithms of this package, and that it leaves alone what it should."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+import benchmarl_reciprocator.conf
+from benchmarl_reciprocator import MixedConfig, ReciprocatorConfig, ReciprocatorMappoConfig
+
+CONF = benchmarl_reciprocator.conf.__path__[0]
+
+
+def tuning() -> dict:
+    with open(f"{CONF}/preset/coins.yaml") as file:
+        return yaml.safe_load(file)["tuning"]
+
+
+@pytest.mark.parametrize("algorithm", ["reciprocator", "reciprocator_mappo"])
+def test_tuning_is_taken_and_overrides_come_first(algorithm: str, small_experiment) -> None:
+    config = small_experiment(f"algorithm={algorithm}", "algorithm.entropy_coef=0.3", preset="coins").algorithm_config
+    for option, value in {**tuning(), "entropy_coef": 0.3}.items():
+        assert getattr(config, option) == value
+
+
+@pytest.mark.parametrize("config", [ReciprocatorConfig, ReciprocatorMappoConfig])
+def test_without_a_preset_the_yaml_holds(config: type, small_experiment) -> None:
+    name = config.__module__.rpartition(".")[2]
+    ran = small_experiment(f"algorithm={name}", "task=social_dilemmas/coins", preset=None).algorithm_config
+    assert ran == config.get_from_yaml() != config(**{**vars(ran), **tuning()})
+
+
+def test_every_tuned_option_is_read_by_the_algorithms() -> None:
+    for name in ("reciprocator", "reciprocator_mappo"):
+        with open(f"{CONF}/algorithm/{name}.yaml") as file:
+            options = yaml.safe_load(file)
+        for option in tuning():
+            assert options[option].startswith(f"${{oc.select:tuning.{option},")
+
+
+def test_members_of_a_population_take_what_they_have(small_experiment) -> None:
+    experiment = small_experiment(
+        "algorithm=mixed", "algorithm.overrides={reciprocator: {reward_weight_end: 3}}", preset="coins"
+    )
+    members = experiment.algorithm_config.member_configs()
+    assert members["reciprocator"].reward_weight_end == 3
+    assert members["reciprocator"].reciprocity_delay == tuning()["reciprocity_delay"]
+    assert members["ippo"].entropy_coef == tuning()["entropy_coef"]
+    assert not hasattr(members["ippo"], "observe_balance")
+    assert MixedConfig.get_from_yaml().tuning is None
