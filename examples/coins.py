@@ -34,11 +34,12 @@ class Population:
 
     overrides: tuple[str, ...]
     agents: tuple[str, ...]
-    iterations: int = 400
+    iterations: int
 
 
 RECIPROCATOR = ("algorithm=reciprocator",)
-IPPO = ("algorithm=ippo",)
+# As much exploration as the Reciprocator's, or IPPO is deterministic before anyone reciprocates
+IPPO = ("algorithm=ippo", "algorithm.entropy_coef=0.05")
 MIXED = ("algorithm=mixed",)
 SINGLE = ("task.variant=pola",)
 
@@ -48,17 +49,42 @@ def seats(name: str, number: int) -> tuple[str, ...]:
     return tuple(f"{name} {seat}" for seat in range(number))
 
 
+def two(*overrides: str, iterations: int = 120) -> Population:
+    """Two Reciprocators with ``overrides``."""
+    return Population((*RECIPROCATOR, *overrides), seats("Reciprocator", 2), iterations)
+
+
 STUDIES = {
     "bars": {
-        "Reciprocator + Reciprocator": Population(RECIPROCATOR, seats("Reciprocator", 2)),
-        "Reciprocator + IPPO": Population(MIXED, ("Reciprocator", "IPPO")),
-        "IPPO + IPPO": Population(IPPO, seats("IPPO", 2)),
-        "3 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=3"), seats("Reciprocator", 3)),
-        "3 IPPO": Population((*IPPO, "task.n_agents=3"), seats("IPPO", 3)),
-        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5)),
-        "5 IPPO": Population((*IPPO, "task.n_agents=5"), seats("IPPO", 5)),
-        "single coin, Reciprocators": Population((*RECIPROCATOR, *SINGLE), seats("Reciprocator", 2)),
-        "single coin, IPPO": Population((*IPPO, *SINGLE), seats("IPPO", 2)),
+        "Reciprocator + Reciprocator": two(iterations=200),
+        "Reciprocator + IPPO": Population(MIXED, ("Reciprocator", "IPPO"), 200),
+        "IPPO + IPPO": Population(IPPO, seats("IPPO", 2), 100),
+        "single coin, Reciprocators": two(*SINGLE, iterations=150),
+        "single coin, IPPO": Population((*IPPO, *SINGLE), seats("IPPO", 2), 100),
+        "3 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=3"), seats("Reciprocator", 3), 150),
+        "3 IPPO": Population((*IPPO, "task.n_agents=3"), seats("IPPO", 3), 100),
+        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5), 150),
+        "5 IPPO": Population((*IPPO, "task.n_agents=5"), seats("IPPO", 5), 100),
+    },
+    "observation": {
+        "board alone": two("algorithm.observe_balance=false"),
+        "observed balance": two(),
+        "GRU": two("algorithm.observe_balance=false", "model=layers/gru"),
+        "GRU and observed balance": two("model=layers/gru"),
+    },
+    "sensitivity": {
+        "defaults": two(),
+        "weight 1": two("algorithm.reward_weight_end=1"),
+        "weight 4": two("algorithm.reward_weight_end=4"),
+        "learning rate 0.001": two("experiment.lr=0.001"),
+        "learning rate 0.006": two("experiment.lr=0.006"),
+        "last 5 batches": two("algorithm.buffer_reservoir=false", "algorithm.buffer_batches=5"),
+        "last 20 batches": two("algorithm.buffer_reservoir=false"),
+        "target period 4": two("algorithm.target_period=4"),
+        "no delay": two("algorithm.reciprocity_delay=0"),
+        "harm paid back in full": two("algorithm.negative_reciprocity=1"),
+        "influence on the future too": two("algorithm.future_influence=true"),
+        "fixed coordinates": two("task.view=null"),
     },
 }
 

@@ -178,6 +178,21 @@ def test_reciprocal_reward_of_three_agents(form: str, expected: list[float]) -> 
     torch.testing.assert_close(reciprocal_reward(influence, balance, form=form), torch.tensor([expected]))
 
 
+def test_harm_is_paid_back_by_its_weight() -> None:
+    balance = torch.tensor([[[7.0, 2.0, 3.0], [-2.0, 7.0, 2.0], [-3.0, -2.0, 7.0]]])
+    influence = torch.tensor([[[9.0, 0.5, -1.5], [2.0, 9.0, 0.0], [0.0, 0.5, 9.0]]])
+    # As in the case above, with -2 and -3 halved or left out.
+    for negative, expected in ((0.5, [-1.75, -1.0, -0.25]), (0.0, [-1.75, 0.0, 0.0])):
+        reward = reciprocal_reward(influence, balance, negative=negative)
+        torch.testing.assert_close(reward, torch.tensor([expected]))
+    total = reciprocal_reward(influence, balance, over_others="sum")
+    torch.testing.assert_close(total, torch.tensor([[-3.5, -4.0, -1.0]]))
+    with pytest.raises(ValueError, match=r"over_others='max' is unknown, allowed: mean, sum"):
+        reciprocal_reward(influence, balance, over_others="max")
+    with pytest.raises(ValueError, match=r"negative=2 is not allowed, allowed: 0 <= negative <= 1"):
+        reciprocal_reward(influence, balance, negative=2)
+
+
 def test_reciprocal_reward_of_two_agents_over_time() -> None:
     before, _ = influence_balance(TWO_AGENTS, GOES_ON, 0.5)
     # First step: nothing owed. Second: b01 VI01 = -1 * -1, b10 VI10 = 1 * 3.

@@ -102,6 +102,7 @@ def test_weight_grows_over_frames() -> None:
         ("reward_weight_start", -0.5),
         ("reciprocity_delay", -1),
         ("negative_reciprocity", 1.5),
+        ("reciprocal_over_others", "max"),
         ("reward_weight_frames", -1),
         ("buffer_batches", 0),
         ("target_period", 0),

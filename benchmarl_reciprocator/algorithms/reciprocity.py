@@ -17,6 +17,7 @@ from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_ste
 from benchmarl_reciprocator.algorithms.observation_encoder import ObservationEncoder
 from benchmarl_reciprocator.influence import (
     DEBITS,
+    OVER_OTHERS,
     RECIPROCAL_FORMS,
     InfluenceEstimator,
     InfluenceLearner,
@@ -49,6 +50,7 @@ class ReciprocityConfig:
         reciprocal_form (str): product | sign_balance | sign_influence.
         negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
             help alone.
+        reciprocal_over_others (str): mean (as published) | sum over the other agents.
         observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
         observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
@@ -81,6 +83,7 @@ class ReciprocityConfig:
     balance_gamma: float | None = MISSING
     reciprocal_form: str = MISSING
     negative_reciprocity: float = MISSING
+    reciprocal_over_others: str = MISSING
     observe_balance: bool = MISSING
     observe_balance_scale: float = MISSING
     future_influence: bool = MISSING
@@ -124,6 +127,7 @@ class ReciprocityConfig:
             self.balance_gamma is None or 0 <= self.balance_gamma <= 1,
             "null or 0 <= gamma <= 1",
         )
+        self._require("reciprocal_over_others", self.reciprocal_over_others in OVER_OTHERS, " | ".join(OVER_OTHERS))
         self._require("negative_reciprocity", 0 <= self.negative_reciprocity <= 1, "0 <= weight <= 1")
         self._require("estimator_lmbda", 0 <= self.estimator_lmbda <= 1, "0 <= lambda <= 1")
         self._require("estimator_polyak_tau", 0 < self.estimator_polyak_tau <= 1, "0 < tau <= 1")
@@ -332,12 +336,17 @@ class Reciprocity(Callback):
             kind = (config.balance_debit, self._balance_gamma(config))
             if kind not in balances:
                 balances[kind] = self._carry_balance(influence, done, *kind) if seen is None else seen
-            form = (kind, config.reciprocal_form, config.negative_reciprocity)
-            if form not in rewards:
-                rewards[form] = reciprocal_reward(influence, balances[kind], form=form[1], negative=form[2])
+            form = {
+                "form": config.reciprocal_form,
+                "negative": config.negative_reciprocity,
+                "over_others": config.reciprocal_over_others,
+            }
+            key = (kind, *form.values())
+            if key not in rewards:
+                rewards[key] = reciprocal_reward(influence, balances[kind], **form)
             members = self.view.members[group]
             weight = config.weight(frames)
-            intrinsic = weight * rewards[form][..., members]
+            intrinsic = weight * rewards[key][..., members]
             batch.set(("next", group, "reward"), (extrinsic[..., members] + intrinsic).unsqueeze(-1))
             size = intrinsic.abs().mean()
             share = size / (size + extrinsic[..., members].abs().mean()).clamp(min=1e-12)

@@ -2,6 +2,7 @@
 
 from benchmarl_reciprocator.influence.balance import (
     DEBITS,
+    OVER_OTHERS,
     RECIPROCAL_FORMS,
     balance_change,
     influence_balance,
@@ -16,6 +17,7 @@ from benchmarl_reciprocator.influence.observed_balance import ObservedBalance
 
 __all__ = [
     "DEBITS",
+    "OVER_OTHERS",
     "RECIPROCAL_FORMS",
     "InfluenceEstimator",
     "InfluenceLearner",

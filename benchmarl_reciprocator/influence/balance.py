@@ -15,6 +15,7 @@ from torch import Tensor
 
 DEBITS = ("none", "given", "given_and_own")
 RECIPROCAL_FORMS = ("product", "sign_balance", "sign_influence")
+OVER_OTHERS = ("mean", "sum")
 
 
 def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
@@ -140,7 +141,12 @@ def influence_balance(
 
 
 def reciprocal_reward(
-    value_influence: Tensor, balance: Tensor, *, form: str = "product", negative: float = 1.0
+    value_influence: Tensor,
+    balance: Tensor,
+    *,
+    form: str = "product",
+    negative: float = 1.0,
+    over_others: str = "mean",
 ) -> Tensor:
     """Intrinsic reward for paying back: ``mean over j != i of b[i,j](t) VI[i->j](t)``.
 
@@ -154,12 +160,14 @@ def reciprocal_reward(
         negative (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0 help alone
             (negative and positive reciprocity, Fehr and Gaechter 2000, J. Econ. Perspectives 14:3). Below 1 it is this
             package's own addition to the method.
+        over_others (str): ``"mean"``, as published, or ``"sum"`` over the others: what is owed to one agent then counts
+            as much among many as among two.
 
     Returns:
         Tensor: ``[*B, T, N]``, entry ``[..., t, i]`` for agent ``i``.
 
     Raises:
-        ValueError: on an unknown ``form``, a ``negative`` outside ``[0, 1]``, shapes that differ, or fewer than two
+        ValueError: on an unknown ``form`` or ``over_others``, a ``negative`` outside ``[0, 1]``, shapes that differ, or fewer than two
             agents.
 
     Examples:
@@ -170,6 +178,8 @@ def reciprocal_reward(
     """
     if form not in RECIPROCAL_FORMS:
         raise ValueError(f"form={form!r} is unknown, allowed: {', '.join(RECIPROCAL_FORMS)}")
+    if over_others not in OVER_OTHERS:
+        raise ValueError(f"over_others={over_others!r} is unknown, allowed: {', '.join(OVER_OTHERS)}")
     if not 0 <= negative <= 1:
         raise ValueError(f"negative={negative} is not allowed, allowed: 0 <= negative <= 1")
     if value_influence.shape != balance.shape:
@@ -186,4 +196,5 @@ def reciprocal_reward(
         value_influence = value_influence.sign()
     balance = torch.where(balance < 0, negative * balance, balance)
     towards_others = 1 - torch.eye(n_agents, dtype=balance.dtype, device=balance.device)
-    return (balance * value_influence * towards_others).sum(-1) / (n_agents - 1)
+    total = (balance * value_influence * towards_others).sum(-1)
+    return total / (n_agents - 1) if over_others == "mean" else total
