@@ -42,6 +42,7 @@ RECIPROCATOR = ("algorithm=reciprocator",)
 IPPO = ("algorithm=ippo", "algorithm.entropy_coef=0.05")
 MIXED = ("algorithm=mixed",)
 SINGLE = ("task.variant=pola",)
+GRU = ("model=layers/gru", "model.hidden_size=64", "model.mlp_num_cells=[64]")
 
 
 def seats(name: str, number: int) -> tuple[str, ...]:
@@ -69,8 +70,8 @@ STUDIES = {
     "observation": {
         "board alone": two("algorithm.observe_balance=false"),
         "observed balance": two(),
-        "GRU": two("algorithm.observe_balance=false", "model=layers/gru"),
-        "GRU and observed balance": two("model=layers/gru"),
+        "GRU": two("algorithm.observe_balance=false", *GRU),
+        "GRU and observed balance": two(*GRU),
     },
     "sensitivity": {
         "defaults": two(),

@@ -48,3 +48,10 @@ def test_members_of_a_population_take_what_they_have(small_experiment) -> None:
     assert members["ippo"].entropy_coef == tuning()["entropy_coef"]
     assert not hasattr(members["ippo"], "observe_balance")
     assert MixedConfig.get_from_yaml().tuning is None
+
+
+@pytest.mark.parametrize("layer", ["gru", "gnn"])
+def test_another_model_beside_a_preset(layer: str, small_experiment) -> None:
+    experiment = small_experiment("algorithm=reciprocator", "task.grouping=one_group", f"model=layers/{layer}")
+    assert experiment.model_name == layer
+    assert experiment.critic_model_config.num_cells == [64, 64]
