@@ -57,7 +57,7 @@ def two(*overrides: str, iterations: int = 120) -> Population:
 
 STUDIES = {
     "bars": {
-        "Reciprocator + Reciprocator": two(iterations=200),
+        "Reciprocator + Reciprocator": two(iterations=160),
         "Reciprocator + IPPO": Population(MIXED, ("Reciprocator", "IPPO"), 200),
         "IPPO + IPPO": Population(IPPO, seats("IPPO", 2), 100),
         "single coin, Reciprocators": two(*SINGLE, iterations=150),
@@ -75,8 +75,8 @@ STUDIES = {
     },
     "sensitivity": {
         "defaults": two(),
-        "weight 1": two("algorithm.reward_weight_end=1"),
-        "weight 4": two("algorithm.reward_weight_end=4"),
+        "weight 0.5": two("algorithm.reward_weight_end=0.5"),
+        "weight 2": two("algorithm.reward_weight_end=2"),
         "learning rate 0.001": two("experiment.lr=0.001"),
         "learning rate 0.006": two("experiment.lr=0.006"),
         "last 5 batches": two("algorithm.buffer_reservoir=false", "algorithm.buffer_batches=5"),
@@ -84,7 +84,7 @@ STUDIES = {
         "target period 4": two("algorithm.target_period=4"),
         "no delay": two("algorithm.reciprocity_delay=0"),
         "harm paid back in full": two("algorithm.negative_reciprocity=1"),
-        "influence on the future too": two("algorithm.future_influence=true"),
+        "immediate influence alone": two("algorithm.future_influence=false"),
         "fixed coordinates": two("task.view=null"),
     },
 }
