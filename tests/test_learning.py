@@ -13,9 +13,9 @@ from benchmarl_reciprocator.results import final_rows, read_evaluations
 pytestmark = pytest.mark.learning
 
 
-def end_of_run(tmp_path: Path, *overrides: str) -> pd.Series:
+def end_of_run(tmp_path: Path, *overrides: str, preset: str = "prisoners_dilemma") -> pd.Series:
     experiment = load_experiment(
-        ["+preset=prisoners_dilemma", f"experiment.save_folder={tmp_path}", "experiment.loggers=[]", *overrides]
+        [f"+preset={preset}", f"experiment.save_folder={tmp_path}", "experiment.loggers=[]", *overrides]
     )
     experiment.run()
     return final_rows(read_evaluations(Path(experiment.logger.json_writer.path)), by=["seed"]).iloc[0]
@@ -41,3 +41,9 @@ def test_two_ippo_defect(tmp_path: Path) -> None:
 def test_without_the_reciprocal_reward_reciprocators_defect(tmp_path: Path) -> None:
     end = end_of_run(tmp_path, "algorithm=reciprocator", "algorithm.reward_weight_end=0", "experiment.max_n_iters=80")
     assert max(end["agent_0_p_cooperate"], end["agent_1_p_cooperate"]) <= 0.1
+
+
+def test_two_reciprocators_leave_each_other_their_coins(tmp_path: Path) -> None:
+    end = end_of_run(tmp_path, "algorithm=reciprocator", "experiment.max_n_iters=120", preset="coins")
+    assert min(end["agent_0_own_coin_share"], end["agent_1_own_coin_share"]) >= 0.7
+    assert min(end["agent_0_return"], end["agent_1_return"]) >= 8
