@@ -167,8 +167,8 @@ def reciprocal_reward(
         Tensor: ``[*B, T, N]``, entry ``[..., t, i]`` for agent ``i``.
 
     Raises:
-        ValueError: on an unknown ``form`` or ``over_others``, a ``negative`` outside ``[0, 1]``, shapes that differ, or fewer than two
-            agents.
+        ValueError: on an unknown ``form`` or ``over_others``, a ``negative`` outside ``[0, 1]``, shapes that differ, or
+            fewer than two agents.
 
     Examples:
         >>> vi = torch.tensor([[[0.0, 2.0], [0.0, 0.0]]])
