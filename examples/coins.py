@@ -50,7 +50,7 @@ def seats(name: str, number: int) -> tuple[str, ...]:
     return tuple(f"{name} {seat}" for seat in range(number))
 
 
-def two(*overrides: str, iterations: int = 120) -> Population:
+def two(*overrides: str, iterations: int = 90) -> Population:
     """Two Reciprocators with ``overrides``."""
     return Population((*RECIPROCATOR, *overrides), seats("Reciprocator", 2), iterations)
 
@@ -59,19 +59,19 @@ STUDIES = {
     "bars": {
         "Reciprocator + Reciprocator": two(iterations=160),
         "Reciprocator + IPPO": Population(MIXED, ("Reciprocator", "IPPO"), 200),
-        "IPPO + IPPO": Population(IPPO, seats("IPPO", 2), 100),
+        "IPPO + IPPO": Population(IPPO, seats("IPPO", 2), 60),
         "single coin, Reciprocators": two(*SINGLE, iterations=150),
-        "single coin, IPPO": Population((*IPPO, *SINGLE), seats("IPPO", 2), 100),
+        "single coin, IPPO": Population((*IPPO, *SINGLE), seats("IPPO", 2), 60),
         "3 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=3"), seats("Reciprocator", 3), 150),
-        "3 IPPO": Population((*IPPO, "task.n_agents=3"), seats("IPPO", 3), 100),
-        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5), 150),
-        "5 IPPO": Population((*IPPO, "task.n_agents=5"), seats("IPPO", 5), 100),
+        "3 IPPO": Population((*IPPO, "task.n_agents=3"), seats("IPPO", 3), 60),
+        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5), 120),
+        "5 IPPO": Population((*IPPO, "task.n_agents=5"), seats("IPPO", 5), 60),
     },
     "observation": {
-        "board alone": two("algorithm.observe_balance=false"),
-        "observed balance": two(),
-        "GRU": two("algorithm.observe_balance=false", *GRU),
-        "GRU and observed balance": two(*GRU),
+        "board alone": two("algorithm.observe_balance=false", iterations=120),
+        "observed balance": two(iterations=120),
+        "GRU": two("algorithm.observe_balance=false", *GRU, iterations=50),
+        "GRU and observed balance": two(*GRU, iterations=50),
     },
     "sensitivity": {
         "defaults": two(),
