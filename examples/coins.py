@@ -50,14 +50,14 @@ def seats(name: str, number: int) -> tuple[str, ...]:
     return tuple(f"{name} {seat}" for seat in range(number))
 
 
-def two(*overrides: str, iterations: int = 90) -> Population:
+def two(*overrides: str, iterations: int = 70) -> Population:
     """Two Reciprocators with ``overrides``."""
     return Population((*RECIPROCATOR, *overrides), seats("Reciprocator", 2), iterations)
 
 
 STUDIES = {
     "bars": {
-        "Reciprocator + Reciprocator": two(iterations=160),
+        "Reciprocator + Reciprocator": two(iterations=240),
         "Reciprocator + IPPO": Population(MIXED, ("Reciprocator", "IPPO"), 200),
         "IPPO + IPPO": Population(IPPO, seats("IPPO", 2), 60),
         "single coin, Reciprocators": two(*SINGLE, iterations=150),
@@ -69,9 +69,9 @@ STUDIES = {
     },
     "observation": {
         "board alone": two("algorithm.observe_balance=false", iterations=120),
-        "observed balance": two(iterations=120),
-        "GRU": two("algorithm.observe_balance=false", *GRU, iterations=50),
-        "GRU and observed balance": two(*GRU, iterations=50),
+        "observed balance": two(iterations=240),
+        "GRU": two("algorithm.observe_balance=false", *GRU, iterations=40),
+        "GRU and observed balance": two(*GRU, iterations=40),
     },
     "sensitivity": {
         "defaults": two(),
