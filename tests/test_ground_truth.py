@@ -300,8 +300,8 @@ def study() -> ModuleType:
 @pytest.mark.parametrize(
     ("preset", "overrides"),
     [
-        ("coins", ["task.view=3"]),
-        ("coins", ["task.grouping=one_group"]),
+        ("coins", ["algorithm.observe_balance=false", "task.view=3"]),
+        ("coins", ["algorithm.observe_balance=false", "task.view=null", "task.grouping=one_group"]),
         ("prisoners_dilemma", ["task.observation=per_agent", "task.action_noise=0.1"]),
         ("public_goods", ["task.n_agents=3"]),
     ],

@@ -79,6 +79,8 @@ def test_the_balance_that_is_seen_is_rewarded(small_experiment) -> None:
         "algorithm.observe_balance=True",
         "algorithm.observe_balance_scale=0.5",
         "algorithm.reward_weight_end=3",
+        "algorithm.reward_weight_frames=0",
+        "algorithm.reciprocity_delay=0",
         "task.max_steps=20",
         preset="coins",
     )
@@ -93,7 +95,8 @@ def test_the_balance_that_is_seen_is_rewarded(small_experiment) -> None:
     influence = watch.callback.learner.value_influence(joint)
     reward = torch.cat([before["next", f"agent_{i}", "reward"][..., 0] for i in range(2)], -1)
     total = torch.cat([watch.after["next", f"agent_{i}", "reward"][..., 0] for i in range(2)], -1)
-    torch.testing.assert_close(total, reward + 3 * reciprocal_reward(influence, balance))
+    expected = reciprocal_reward(influence, balance, negative=0.5, over_others="sum")
+    torch.testing.assert_close(total, reward + 3 * expected)
     assert "influence_balance" not in watch.after.keys()
 
 

@@ -106,10 +106,10 @@ class InfluenceEstimator(TensorDictModuleBase):
 
     def normalised(self, tensordict: TensorDictBase, networks: slice = slice(None)) -> Tensor:
         """Predictions of standardised targets by the chosen networks, ``[*B, V, N, P]``."""
+        action = tensordict.get("action", None)
         if self.encoder is not None:
             tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
-        state = tensordict.get("state")
-        return self._stacked(state, tensordict.get("action", None), networks)
+        return self._stacked(tensordict.get("state"), action, networks)
 
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
         batch_shape = state.shape[:-1]
