@@ -2,7 +2,7 @@
 
     python examples/influence_study.py --results influence_study --seeds 2 --iterations 40
     python examples/influence_study.py --results influence_study --preset prisoners_dilemma
-    python examples/influence_study.py --results influence_study algorithm.future_influence=true
+    python examples/influence_study.py --results influence_study algorithm.observe_balance=false
 
 Coins (by default) or an iterated matrix game is trained as ever; beside it, the influence on every collected batch is
 computed exactly from the known rewards and transitions and the current policies. Every command adds to
@@ -60,17 +60,6 @@ from benchmarl_reciprocator.results import COLOURS
 from benchmarl_reciprocator.tasks import coin_model, coins, matrix_game, matrix_model
 from benchmarl_reciprocator.tasks.environment import joint_entry
 
-# What the study starts from, by preset; overrides on the command line come after.
-BASE = {
-    "coins": (
-        "task.view=centred",
-        "experiment.gamma=0.99",
-        "algorithm.reward_weight_end=1",
-        "algorithm.buffer_batches=5",
-        "algorithm.estimator_epochs=10",
-        "algorithm.estimator_num_cells=[128,128]",
-    )
-}
 MEASURES = ("correlation", "bias", "slope", "rmse", "signal_to_noise")
 RUN = ["config", "seed"]
 KIND = ["part", "policies"]
@@ -287,7 +276,6 @@ def run(preset: str, seed: int, iterations: int, every: int, overrides: list[str
                 "experiment.create_json=false",
                 "experiment.loggers=[]",
                 f"experiment.save_folder={folder}",
-                *BASE.get(preset, ()),
                 *overrides,
             ],
             callbacks=[study],
