@@ -110,8 +110,8 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
 
 
 def _let_tasks_take_part_in_experiments() -> None:
-    """Let a social dilemma pick its grouping by the algorithm, and attach :class:`TaskCallback`, whatever the
-    algorithm.
+    """Let a social dilemma refuse a model, pick its grouping by the algorithm, and attach :class:`TaskCallback`,
+    whatever the algorithm.
 
     BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for them and a
     task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
@@ -124,6 +124,9 @@ def _let_tasks_take_part_in_experiments() -> None:
         if not isinstance(experiment.task, SocialDilemmaClass):
             setup_name(experiment)
             return
+        experiment.task.check_model("model", experiment.model_config)
+        if experiment.algorithm_config.has_critic:
+            experiment.task.check_model("model@critic_model", experiment.critic_model_config)
         experiment.task = experiment.task.for_algorithm(needs_joint_group(experiment.algorithm_config))
         setup_name(experiment)
         callback = TaskCallback()

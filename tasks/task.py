@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from benchmarl.environments.common import Task, TaskClass, _get_task_config_class
+from benchmarl.models import CnnConfig, DeepsetsConfig, GnnConfig, GruConfig, LstmConfig, MlpConfig
+from benchmarl.models.common import ModelConfig, SequenceModelConfig
 from benchmarl.utils import DEVICE_TYPING, _read_yaml_config
 from tensordict import TensorDictBase, pad_sequence
 from torch import Tensor
@@ -18,6 +20,7 @@ import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.tasks.environment import joint_entry
 
 AUTO_GROUPING = "auto"
+VECTOR_MODELS = (DeepsetsConfig, GnnConfig, GruConfig, LstmConfig, MlpConfig)
 CONF_FOLDER = Path(benchmarl_reciprocator.conf.__file__).parent / "task"
 
 
@@ -41,6 +44,27 @@ class SocialDilemmaClass(TaskClass):
             return self
         grouping = "one_group" if needs_joint_group else "per_agent"
         return type(self)(name=self.name, config={**self.config, "grouping": grouping})
+
+    def check_model(self, key: str, config: ModelConfig) -> None:
+        """Raise one ``ValueError`` if a model cannot take this task's observations.
+
+        Args:
+            key (str): where the model is chosen, ``"model"`` or ``"model@critic_model"``.
+            config (ModelConfig): of the model; of a sequence, its first layer counts.
+        """
+        first = config.model_configs[0] if isinstance(config, SequenceModelConfig) else config
+        form = self.config.get("observation", "flat")
+        for_images = isinstance(first, CnnConfig)
+        if form == "image" and isinstance(first, VECTOR_MODELS):
+            raise ValueError(
+                f"task.observation='image' is not allowed with {key}={first.associated_class().__name__.lower()}, "
+                f"allowed: flat, or {key}=layers/cnn"
+            )
+        if form != "image" and for_images:
+            raise ValueError(
+                f"{key}='cnn' is not allowed with task.observation={form!r}, allowed: a model that takes vectors"
+                + (", or task.observation=image" if "view" in self.config else "")
+            )
 
     def get_env_fun(
         self,

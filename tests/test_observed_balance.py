@@ -14,6 +14,13 @@ from benchmarl_reciprocator import SocialDilemmaTask, influence_balance, recipro
 from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
 from benchmarl_reciprocator.influence import ObservedBalance
 
+CNN = (
+    "model=layers/cnn",
+    "model@critic_model=layers/cnn",
+    *(f"{model}.cnn_num_cells=[4]" for model in ("model", "critic_model")),
+    *(f"{model}.cnn_kernel_sizes=2" for model in ("model", "critic_model")),
+)
+
 
 def by_action(tensordict: TensorDictBase, step: Tensor) -> Tensor:
     """A known influence: agent i's action, as a number, times (1 + i + 2 j)."""
@@ -120,6 +127,7 @@ def test_policy_and_critic_depend_on_the_balance(small_experiment) -> None:
         ("public_goods", ("algorithm=reciprocator",)),
         ("coins", ("algorithm=reciprocator_mappo", "task.n_agents=3")),
         ("coins", ("algorithm=reciprocator", "task.coins=single", "task.n_actions=4", "task.view=3")),
+        ("coins", ("algorithm=reciprocator", "task.observation=image", *CNN)),
         (None, ("algorithm=reciprocator", "task=vmas/simple_tag", "task.max_steps=32")),
         (None, ("algorithm=reciprocator", "task=social_dilemmas/coins", "model=layers/gru")),
     ],

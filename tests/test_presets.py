@@ -55,3 +55,21 @@ def test_another_model_beside_a_preset(layer: str, small_experiment) -> None:
     experiment = small_experiment("algorithm=reciprocator", "task.grouping=one_group", f"model=layers/{layer}")
     assert experiment.model_name == layer
     assert experiment.critic_model_config.num_cells == [64, 64]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task.observation=image"], r"task.observation='image' is not allowed with model=mlp, allowed: flat, or "),
+        (["model=layers/cnn"], r"model='cnn' is not allowed with task.observation='flat', allowed: .*image"),
+        (
+            ["task.observation=image", "model=layers/cnn"],
+            r"task.observation='image' is not allowed with model@critic_model=mlp",
+        ),
+    ],
+)
+def test_models_that_cannot_take_the_observations_are_refused(
+    overrides: list[str], message: str, small_experiment
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_experiment("algorithm=reciprocator", *overrides, preset="coins")
