@@ -50,7 +50,7 @@ def seats(name: str, number: int) -> tuple[str, ...]:
     return tuple(f"{name} {seat}" for seat in range(number))
 
 
-def two(*overrides: str, iterations: int = 70) -> Population:
+def two(*overrides: str, iterations: int = 60) -> Population:
     """Two Reciprocators with ``overrides``."""
     return Population((*RECIPROCATOR, *overrides), seats("Reciprocator", 2), iterations)
 
@@ -64,14 +64,14 @@ STUDIES = {
         "single coin, IPPO": Population((*IPPO, *SINGLE), seats("IPPO", 2), 60),
         "3 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=3"), seats("Reciprocator", 3), 150),
         "3 IPPO": Population((*IPPO, "task.n_agents=3"), seats("IPPO", 3), 60),
-        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5), 120),
+        "5 Reciprocators": Population((*RECIPROCATOR, "task.n_agents=5"), seats("Reciprocator", 5), 80),
         "5 IPPO": Population((*IPPO, "task.n_agents=5"), seats("IPPO", 5), 60),
     },
     "observation": {
-        "board alone": two("algorithm.observe_balance=false", iterations=120),
+        "board alone": two("algorithm.observe_balance=false", iterations=80),
         "observed balance": two(iterations=240),
-        "GRU": two("algorithm.observe_balance=false", *GRU, iterations=40),
-        "GRU and observed balance": two(*GRU, iterations=40),
+        "GRU": two("algorithm.observe_balance=false", *GRU, iterations=30),
+        "GRU and observed balance": two(*GRU, iterations=30),
     },
     "sensitivity": {
         "defaults": two(),
@@ -80,12 +80,9 @@ STUDIES = {
         "learning rate 0.001": two("experiment.lr=0.001"),
         "learning rate 0.006": two("experiment.lr=0.006"),
         "last 5 batches": two("algorithm.buffer_reservoir=false", "algorithm.buffer_batches=5"),
-        "last 20 batches": two("algorithm.buffer_reservoir=false"),
         "target period 4": two("algorithm.target_period=4"),
-        "no delay": two("algorithm.reciprocity_delay=0"),
         "harm paid back in full": two("algorithm.negative_reciprocity=1"),
         "immediate influence alone": two("algorithm.future_influence=false"),
-        "fixed coordinates": two("task.view=null"),
     },
 }
 
