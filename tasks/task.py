@@ -46,24 +46,23 @@ class SocialDilemmaClass(TaskClass):
         return type(self)(name=self.name, config={**self.config, "grouping": grouping})
 
     def check_model(self, key: str, config: ModelConfig) -> None:
-        """Raise one ``ValueError`` if a model cannot take this task's observations.
+        """Raise one ``ValueError`` if a model cannot take the form of observations that this task's options name.
 
         Args:
             key (str): where the model is chosen, ``"model"`` or ``"model@critic_model"``.
             config (ModelConfig): of the model; of a sequence, its first layer counts.
         """
         first = config.model_configs[0] if isinstance(config, SequenceModelConfig) else config
-        form = self.config.get("observation", "flat")
-        for_images = isinstance(first, CnnConfig)
+        form = self.config.get("observation")
         if form == "image" and isinstance(first, VECTOR_MODELS):
             raise ValueError(
                 f"task.observation='image' is not allowed with {key}={first.associated_class().__name__.lower()}, "
                 f"allowed: flat, or {key}=layers/cnn"
             )
-        if form != "image" and for_images:
+        if form == "flat" and isinstance(first, CnnConfig):
             raise ValueError(
-                f"{key}='cnn' is not allowed with task.observation={form!r}, allowed: a model that takes vectors"
-                + (", or task.observation=image" if "view" in self.config else "")
+                f"{key}='cnn' is not allowed with task.observation='flat', allowed: a model that takes vectors, or "
+                "task.observation=image"
             )
 
     def get_env_fun(
