@@ -24,16 +24,12 @@ a perfect fit would reach.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
-import platform
-import shlex
 import sys
 import tempfile
 import warnings
 from collections import deque
-from importlib.metadata import version
 from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"
@@ -57,6 +53,7 @@ from benchmarl_reciprocator.algorithms.joint_batch import episode_step
 from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
 from benchmarl_reciprocator.influence import InfluenceLoss
 from benchmarl_reciprocator.results import COLOURS
+from benchmarl_reciprocator.runs import add_setting
 from benchmarl_reciprocator.tasks import coin_model, coins, matrix_game, matrix_model
 from benchmarl_reciprocator.tasks.environment import joint_entry
 
@@ -340,20 +337,6 @@ def plot(rows: pd.DataFrame, file: Path) -> None:
     plt.close(figure)
 
 
-def add_setting(file: Path) -> None:
-    """A folder can be filled by several commands: the setting of each is kept."""
-    now = {
-        "command": shlex.join(["python", "examples/influence_study.py", *sys.argv[1:]]),
-        "threads": 1,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("benchmarl-reciprocator", "benchmarl", "torchrl", "tensordict", "torch")},
-    }
-    earlier = [entry for entry in json.loads(file.read_text()) if entry != now] if file.is_file() else []
-    file.write_text(json.dumps([*earlier, now], indent=1))
-
-
 def main() -> None:
     """Run, and write and print what is in the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -380,7 +363,7 @@ def main() -> None:
         rows = pd.concat([rows[~repeated], new], ignore_index=True)
         columns = ["iteration", *KIND, *MEASURES, "seed", "config"]
         rows.to_csv(file, index=False, columns=columns, float_format="%.5g")
-    add_setting(arguments.results / "setting.json")
+    add_setting(arguments.results / "setting.json", "python examples/influence_study.py")
     plot(rows, arguments.results / "agreement.png")
     text = table(rows, arguments.table_from)
     (arguments.results / "table.md").write_text(text + "\n")
