@@ -112,9 +112,8 @@ class CoinsEnv(SocialDilemmaEnv):
         )
         device = self.device
         cells = torch.arange(n_cells, device=device)
-        moves = torch.tensor(MOVES[: rules.n_actions], device=device)
-        landing = (torch.stack([cells // size, cells % size], -1).unsqueeze(1) + moves) % size
-        self._landing = (landing[..., 0] * size + landing[..., 1]).flatten()
+        actions = torch.arange(rules.n_actions, device=device)
+        self._landing = landing_cells(cells.unsqueeze(-1), actions, size).flatten()
         seats = torch.arange(n_agents, device=device)
         own_first = (seats.unsqueeze(-1) + seats) % n_agents
         # Agents, then coins: what each seat sees, own first.
@@ -227,6 +226,17 @@ def payoff_table(n_agents: int, penalty: float) -> Tensor:
     taker = own.unsqueeze(1).expand(n_agents, n_agents, n_agents)
     owner = penalty * own.expand(n_agents, n_agents, n_agents)
     return taker + owner * (1 - own).unsqueeze(-1)
+
+
+def landing_cells(agents: Tensor, action: Tensor, grid_size: int) -> Tensor:
+    """Cells ``[*B, N]`` where agents on the cells ``agents`` ``[*B, N]`` arrive with their ``action`` ``[*B, N]``.
+
+    Batch dimensions are broadcast.
+    """
+    row_move, column_move = torch.tensor(MOVES, device=agents.device).unbind(-1)
+    row = (agents // grid_size + row_move[action]) % grid_size
+    column = (agents % grid_size + column_move[action]) % grid_size
+    return row * grid_size + column
 
 
 def displacement(size: int) -> Tensor:

@@ -9,15 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, payoff_table
-
-
-def landing_cells(agents: Tensor, action: Tensor, grid_size: int) -> Tensor:
-    """Cells ``[*B, N]`` where agents on the cells ``agents`` ``[*B, N]`` arrive with their ``action`` ``[*B, N]``."""
-    row_move, column_move = torch.tensor(MOVES, device=agents.device).unbind(-1)
-    row = (agents // grid_size + row_move[action]) % grid_size
-    column = (agents % grid_size + column_move[action]) % grid_size
-    return row * grid_size + column
+from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
 
 
 def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, penalty: float) -> Tensor:
