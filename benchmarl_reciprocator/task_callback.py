@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,14 @@ class TaskCallback(Callback):
     """
 
     def on_setup(self) -> None:
-        self._bounds = self.experiment.task.bounds()
         self._warn_of_defeated_algorithm()
         self._save_videos_as_can_be()
         self._keep_earlier_results()
+
+    @cached_property
+    def _bounds(self) -> dict[str, float]:
+        """Played out when first asked for: an experiment that does not evaluate needs none."""
+        return self.experiment.task.bounds()
 
     def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
         experiment = self.experiment
