@@ -86,11 +86,14 @@ class InfluenceEstimator(TensorDictModuleBase):
             def uniform(*shape: int, bound: float = bound) -> nn.Parameter:
                 return nn.Parameter(torch.empty(*shape, device=device).uniform_(-bound, bound))
 
+            # Unit gain behind a rectifier, which halves the signal's power
+            gain = math.sqrt(3) if layer else 1.0
+
             if layer == 0:
                 # Without a hidden layer the networks share nothing.
                 self.state_weight = uniform(1 if num_cells else self.n_networks, state_features, n_out)
                 n_in = n_agents * action_features
-            self.weights.append(uniform(self.n_networks, n_in, n_out))
+            self.weights.append(uniform(self.n_networks, n_in, n_out, bound=gain * bound))
             self.biases.append(uniform(self.n_networks, 1, n_out))
 
         known = torch.ones(self.n_networks, n_agents, device=device)
@@ -122,7 +125,7 @@ class InfluenceEstimator(TensorDictModuleBase):
             by_action = action.reshape(-1, n_in) @ weight.transpose(0, 1).reshape(n_in, n_networks * n_out)
             hidden = hidden + by_action.view(-1, n_networks, n_out).transpose(0, 1)
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
-            hidden = torch.baddbmm(bias[networks], torch.tanh(hidden), weight[networks])
+            hidden = torch.baddbmm(bias[networks], hidden.relu(), weight[networks])
         return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
 
     def state_value(self, tensordict: TensorDictBase) -> Tensor:
