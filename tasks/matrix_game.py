@@ -187,6 +187,28 @@ class MatrixGameOptions:
             valid,
         )
 
+    def bounds(self) -> dict[str, float]:
+        """Expected return of an agent, in units of reward, when all cooperate and, with two actions, when all defect;
+        empty if no action counts as cooperating.
+        """
+        action = self.cooperates_with()
+        if action is None:
+            return {}
+        reached = self.continuation_probability ** torch.arange(float(self.max_steps))
+        plays = {"all_cooperate_return": action}
+        if set(self.payoff_table().shape[:-1]) == {2}:
+            plays["all_defect_return"] = 1 - action
+        return {name: (self._mean_reward(play) * reached.sum()).item() for name, play in plays.items()}
+
+    def _mean_reward(self, action: int) -> Tensor:
+        """Mean over agents of the expected reward when all mean to play ``action``."""
+        payoffs = self.payoff_table()
+        for n_actions in payoffs.shape[:-1]:
+            played = torch.full((n_actions,), self.action_noise / n_actions)
+            played[action] += 1 - self.action_noise
+            payoffs = torch.tensordot(played, payoffs, dims=1)
+        return payoffs.mean()
+
 
 @dataclass
 class TaskConfig(MatrixGameOptions):

@@ -18,6 +18,7 @@ from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.social_outcome import social_outcome
 
 AUTO_GROUPING = "auto"
 VECTOR_MODELS = (DeepsetsConfig, GnnConfig, GruConfig, LstmConfig, MlpConfig)
@@ -133,7 +134,8 @@ class SocialDilemmaClass(TaskClass):
         return bounds() if bounds is not None else {}
 
     def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
-        """Every agent's return, whatever the grouping, and the task's own measures of evaluation episodes.
+        """Every agent's return, whatever the grouping, the social outcome and the task's own measures of evaluation
+        episodes.
 
         Args:
             rollouts (list of TensorDictBase): ``E`` episodes, ``[T]`` each, of any lengths.
@@ -145,9 +147,9 @@ class SocialDilemmaClass(TaskClass):
         lengths = torch.tensor([len(rollout) for rollout in rollouts], device=padded.device)
         time = torch.arange(padded.shape[1], device=padded.device)
         valid = time < lengths.unsqueeze(-1)
-        returns = (joint_entry(padded, "next", "reward") * valid.unsqueeze(-1)).sum(-2)
-        by_agent = {f"agent_{i}_return": value for i, value in enumerate(returns.unbind(-1))}
-        return {**by_agent, **self.options.metrics(padded, valid)}
+        rewards = joint_entry(padded, "next", "reward") * valid.unsqueeze(-1)
+        by_agent = {f"agent_{i}_return": value for i, value in enumerate(rewards.sum(-2).unbind(-1))}
+        return {**by_agent, **social_outcome(rewards), **self.options.metrics(padded, valid)}
 
 
 class _SocialDilemmaTask(Task):

@@ -417,3 +417,12 @@ def test_rewards_are_looked_up_in_the_table(game: tuple[Tensor, Tensor]) -> None
     env = MatrixGameEnv(table, num_envs=len(actions), max_steps=5, seed=0)
     rewards = joint_entry(play(env, actions.unsqueeze(0))[:, 0], "next", "reward")
     assert torch.equal(rewards, torch.stack([table[tuple(joint)] for joint in actions.tolist()]))
+
+
+def test_bounds_are_the_returns_of_unanimous_play() -> None:
+    task = SocialDilemmaTask.PRISONERS_DILEMMA.get_from_yaml()
+    assert task.bounds() == {"all_cooperate_return": -32.0, "all_defect_return": -64.0}
+    task.config.update(max_steps=2, continuation_probability=0.5, action_noise=1.0)
+    # Pure noise: all four outcomes alike, -1.5 on average, for one step and half of another.
+    assert task.bounds() == pytest.approx({"all_cooperate_return": -2.25, "all_defect_return": -2.25})
+    assert SocialDilemmaTask.MATCHING_PENNIES.get_from_yaml().bounds() == {}

@@ -1,0 +1,123 @@
+"""Aggregates over seeds and tasks by rliable (Agarwal et al. 2021, arXiv 2108.13264), with 95% stratified bootstrap
+intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from rliable import library, metrics
+
+RESAMPLES = 2000
+# Below this the interval says little: it is stated beside it.
+FEW_SEEDS = 3
+
+
+class Interval(NamedTuple):
+    """A point estimate and its 95% interval; ``nan`` ends where one seed says nothing about others."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.estimate):
+            return "-"
+        # No minus before a zero.
+        estimate, low, high = (number if math.isnan(number) else round(number, 2) + 0.0 for number in self)
+        return f"{estimate:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    # rliable draws from numpy's global generator.
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def interquartile_mean(scores: np.ndarray) -> Interval:
+    """Interquartile mean over seeds and tasks.
+
+    Args:
+        scores (ndarray): ``[seeds, tasks]``.
+    """
+    return _estimate(scores, metrics.aggregate_iqm)
+
+
+def _estimate(scores: np.ndarray, aggregate: Callable[[np.ndarray], float]) -> Interval:
+    if len(scores) < 2:
+        return Interval(float(aggregate(scores)) if scores.size else math.nan, math.nan, math.nan)
+    with _repeatable():
+        point, ends = library.get_interval_estimates({"": scores}, lambda x: np.array([aggregate(x)]), reps=RESAMPLES)
+    return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
+
+
+def interquartile_means_over_time(scores: np.ndarray) -> np.ndarray:
+    """Interquartile mean over seeds at every evaluation.
+
+    Args:
+        scores (ndarray): ``[seeds, times]``.
+
+    Returns:
+        ndarray: ``[times, 3]``: estimate, lower and upper end.
+    """
+    if len(scores) < 2:
+        return np.stack([scores[0], *2 * [np.full(scores.shape[1], math.nan)]], axis=-1)
+    by_time = scores[:, None, :]
+    with _repeatable():
+        point, ends = library.get_interval_estimates(
+            {"": by_time},
+            lambda x: np.array([metrics.aggregate_iqm(x[..., time]) for time in range(x.shape[-1])]),
+            reps=RESAMPLES // 10,
+        )
+    return np.stack([point[""], *ends[""]], axis=-1)
+
+
+def probability_of_improvement(better: np.ndarray, worse: np.ndarray) -> Interval:
+    """Probability, averaged over tasks, that a run of one population scores higher than one of another.
+
+    Args:
+        better (ndarray): ``[seeds, tasks]``.
+        worse (ndarray): ``[other seeds, tasks]``.
+    """
+    if min(len(better), len(worse)) < 2:
+        return Interval(float(metrics.probability_of_improvement(better, worse)), math.nan, math.nan)
+    with _repeatable():
+        point, ends = library.get_interval_estimates(
+            {"": (better, worse)},
+            lambda x, y: np.array([metrics.probability_of_improvement(x, y)]),
+            reps=RESAMPLES // 4,
+        )
+    return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
+
+
+def performance_profiles(
+    scores: Mapping[str, np.ndarray], thresholds: Sequence[float]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Share of runs that score above each threshold.
+
+    Args:
+        scores (mapping): ``[seeds, tasks]`` by population.
+        thresholds (sequence of float): ``K``.
+
+    Returns:
+        dict: by population the shares ``[K]`` and their interval's ends ``[2, K]``, ``nan`` with one seed.
+    """
+    profiles = {}
+    for name, runs in scores.items():
+        if len(runs) < 2:
+            shares = np.array([(runs > threshold).mean() for threshold in thresholds])
+            profiles[name] = (shares, np.full((2, len(thresholds)), math.nan))
+            continue
+        with _repeatable():
+            shares, ends = library.create_performance_profile({name: runs}, np.array(thresholds), reps=RESAMPLES // 4)
+        profiles[name] = (shares[name], ends[name])
+    return profiles

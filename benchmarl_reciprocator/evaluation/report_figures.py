@@ -1,0 +1,117 @@
+"""Figures of a report: colour-blind-safe, legible at the width of a paper's column, as PNG and as PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarl_reciprocator.evaluation.aggregates import Interval, interquartile_means_over_time
+from benchmarl_reciprocator.results import COLOURS
+
+STYLES = ("-", "--", "-.", ":")
+
+
+def line_style(index: int) -> dict[str, str]:
+    """Colour and dashes of the ``index``-th population, told apart by the dashes in grey too."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+
+
+def _finish(figure: Figure, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file.with_suffix(".png"), dpi=200)
+    # Without a date, so that the same data give the same file.
+    figure.savefig(file.with_suffix(".pdf"), metadata={"CreationDate": None})
+    plt.close(figure)
+
+
+def _tidy(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    axis.set_title(title, fontsize=8)
+    axis.set_xlabel(x, fontsize=8)
+    axis.set_ylabel(y, fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def plot_curves(
+    rows: pd.DataFrame,
+    measures: Mapping[str, str],
+    populations: Sequence[str],
+    time: str,
+    file: Path,
+    title: str,
+    marks: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Measures over training, a panel for each: the interquartile mean over seeds and its 95% interval.
+
+    Args:
+        rows (DataFrame): with ``population``, ``seed``, ``time`` and the measures.
+        measures (mapping): labels by column.
+        populations (sequence of str): in the order of the legend.
+        time (str): the column of the horizontal axis, ``"frames"`` or ``"iteration"``.
+        file (Path): without its ending.
+        title (str): of the whole.
+        marks (mapping, optional): by measure, values for dotted lines, by name.
+    """
+    figure, axes = plt.subplots(1, len(measures), figsize=(3.3 * len(measures), 2.3), squeeze=False)
+    unit = 1e6 if time == "frames" else 1
+    for axis, (measure, label) in zip(axes[0], measures.items()):
+        for index, population in enumerate(populations):
+            runs = rows[rows["population"] == population]
+            table = runs.pivot_table(index="seed", columns=time, values=measure).dropna(axis=1)
+            if table.empty:
+                continue
+            curve = interquartile_means_over_time(table.to_numpy())
+            x = table.columns.to_numpy(dtype=float) / unit
+            style = line_style(index)
+            axis.plot(x, curve[:, 0], linewidth=1.4, label=population, **style)
+            if len(table) > 1:
+                axis.fill_between(x, curve[:, 1], curve[:, 2], color=style["color"], alpha=0.2, linewidth=0)
+        for name, value in (marks or {}).get(measure, {}).items():
+            axis.axhline(value, color="#7F7F7F", linewidth=0.8, linestyle=(0, (1, 2)))
+            axis.annotate(name, (0.99, value), xycoords=("axes fraction", "data"), fontsize=6, ha="right", va="bottom")
+        _tidy(axis, x="million frames" if time == "frames" else time, y=label)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.suptitle(title, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    figure.set_layout_engine("constrained")
+    _finish(figure, file)
+
+
+def plot_intervals(intervals: Mapping[str, Interval], label: str, file: Path) -> None:
+    """Point estimates with their intervals, a row for each population."""
+    figure, axis = plt.subplots(figsize=(3.4, 0.5 + 0.24 * len(intervals)), layout="constrained")
+    for row, (estimate, low, high) in enumerate(intervals.values()):
+        colour = COLOURS[row % len(COLOURS)]
+        if not np.isnan(low):
+            axis.barh(row, max(high - low, 0.004), left=low, height=0.5, color=colour, alpha=0.45)
+        axis.plot([estimate, estimate], [row - 0.32, row + 0.32], color="black", linewidth=1.6)
+    axis.set_yticks(range(len(intervals)), intervals, fontsize=7)
+    axis.invert_yaxis()
+    axis.grid(axis="x", linewidth=0.3)
+    _tidy(axis, x=label)
+    _finish(figure, file)
+
+
+def plot_profiles(
+    profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], thresholds: Sequence[float], label: str, file: Path
+) -> None:
+    """Performance profiles: the share of runs above each score, with the interval as a band."""
+    figure, axis = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
+    for index, (name, (shares, (low, high))) in enumerate(profiles.items()):
+        style = line_style(index)
+        axis.plot(thresholds, shares, linewidth=1.4, label=name, **style)
+        axis.fill_between(thresholds, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axis.set_ylim(-0.03, 1.03)
+    _tidy(axis, x=label, y="share of runs above")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=6.5, frameon=False)
+    _finish(figure, file)

@@ -1,0 +1,178 @@
+"""Finds and reads what runs leave on disk: BenchMARL's evaluation JSON and CSV, and the records of suites."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarl_reciprocator.suite import RECORD
+
+# What identifies a run in every table below.
+RUN = ["task", "population", "seed"]
+DIAGNOSTICS = "reciprocity_"
+
+
+@dataclass
+class Results:
+    """All that was found in a folder.
+
+    Args:
+        evaluations (DataFrame): a row for each evaluation: ``task``, ``population``, ``seed``, ``frames`` and the mean
+            over its episodes of each metric.
+        diagnostics (DataFrame): a row for each iteration of a run of Reciprocators: ``task``, ``population``,
+            ``seed``, ``iteration`` and what was logged under ``reciprocity/``.
+        runs (DataFrame): a row for each run: ``task``, ``population``, ``seed``, ``frames``, ``agents`` (the algorithm
+            of each seat) and, where a record tells them, times, setting and overrides.
+        skipped (list of str): what could not be read, and why.
+    """
+
+    evaluations: pd.DataFrame
+    diagnostics: pd.DataFrame
+    runs: pd.DataFrame
+    skipped: list[str] = field(default_factory=list)
+
+
+def read_results(folder: Path) -> Results:
+    """Everything in a suite's folder, or in one that BenchMARL's own commands filled.
+
+    Args:
+        folder (Path): is searched at any depth.
+
+    Returns:
+        Results: empty tables if nothing was found. Files that cannot be read are in ``skipped``.
+    """
+    evaluations, diagnostics, runs, skipped = [], [], [], []
+    recorded = set()
+    for file in sorted(folder.rglob(RECORD)):
+        try:
+            record = json.loads(file.read_text())
+            json_file = file.parent / record["json"]
+            recorded.add(json_file.resolve())
+            frame = read_evaluations(json_file)
+            run = {key: value for key, value in record.items() if key != "json"}
+            names = {key: record[key] for key in RUN}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            skipped.append(f"{file}: {error}")
+            continue
+        evaluations.append(frame.assign(**names))
+        runs.append(run)
+        diagnostics.append(_read_diagnostics(json_file.parent).assign(**names))
+    for file in sorted(folder.rglob("*.json")):
+        if file.resolve() in recorded or file.stem != file.parent.name:
+            continue
+        # An experiment of BenchMARL's own commands, or a suite's run that has not finished.
+        if any((parent / "progress").is_file() for parent in file.parents[1:2]):
+            continue
+        try:
+            frame = read_evaluations(file)
+        except ValueError as error:
+            skipped.append(str(error))
+            continue
+        names = {"task": frame["task"][0], "population": frame["algorithm"][0], "seed": int(frame["seed"][0])}
+        evaluations.append(frame.assign(**names))
+        runs.append({**names, "frames": int(frame["frames"].max()), "agents": n_agents(frame) * [names["population"]]})
+        diagnostics.append(_read_diagnostics(file.parent).assign(**names))
+    results = Results(*(_concatenated(frames) for frames in (evaluations, diagnostics)), pd.DataFrame(runs), skipped)
+    return _told_apart(results)
+
+
+def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=RUN)
+
+
+def _told_apart(results: Results) -> Results:
+    """Keep the last of runs with the same name and seed but other overrides, and say so: they are not replications."""
+    if results.runs.empty:
+        return results
+    again = results.runs.duplicated(RUN, keep="last")
+    if again.any():
+        names = results.runs.loc[again, RUN].itertuples(index=False, name=None)
+        results.skipped += [
+            f"{task}, {population}, seed {seed}: found more than once, the last counts (other overrides under the same "
+            "name? name them apart)"
+            for task, population, seed in names
+        ]
+        results.runs = results.runs[~again].reset_index(drop=True)
+        results.evaluations = results.evaluations.drop_duplicates([*RUN, "frames"], keep="last")
+        if not results.diagnostics.empty:
+            results.diagnostics = results.diagnostics.drop_duplicates([*RUN, "iteration"], keep="last")
+    return results
+
+
+def read_evaluations(json_file: Path) -> pd.DataFrame:
+    """Evaluations of one run.
+
+    Args:
+        json_file (Path): as BenchMARL writes it: environment, task, algorithm, seed, step, metric, episodes.
+
+    Returns:
+        DataFrame: a row for each evaluation, with ``frames``, ``algorithm``, ``task``, ``seed`` and, for each
+            metric, the mean over its episodes.
+
+    Raises:
+        ValueError: if the file is not such a JSON, or holds no evaluation.
+    """
+    try:
+        content: dict[str, Any] = json.loads(json_file.read_text())
+        rows = []
+        for tasks in content.values():
+            for task, algorithms in tasks.items():
+                for algorithm, seeds in algorithms.items():
+                    for seed, steps in seeds.items():
+                        run = {"task": task, "algorithm": algorithm, "seed": int(seed.removeprefix("seed_"))}
+                        rows += [
+                            {**run, "frames": metrics.pop("step_count"), **_means(metrics)}
+                            for step, metrics in steps.items()
+                            if step.startswith("step_")
+                        ]
+        return pd.DataFrame(rows).sort_values("frames", ignore_index=True)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{json_file} is not an evaluation JSON of BenchMARL ({error!r})") from error
+
+
+def _means(metrics: dict[str, list[float]]) -> dict[str, float]:
+    with warnings.catch_warnings():
+        # A measure by previous outcome is undefined where that outcome did not occur.
+        warnings.filterwarnings("ignore", "Mean of empty slice")
+        return {name: float(np.nanmean(values)) for name, values in metrics.items()}
+
+
+def n_agents(evaluations: pd.DataFrame) -> int:
+    """Number of agents of which there is a return, at least one."""
+    seats = evaluations.columns.str.fullmatch(r"agent_\d+_return").sum()
+    return max(1, int(seats))
+
+
+def _read_diagnostics(experiment: Path) -> pd.DataFrame:
+    """What a run logged of reciprocity, from the CSV files of TorchRL's logger."""
+    columns = {}
+    for file in sorted(experiment.rglob(f"scalars/{DIAGNOSTICS}*.csv")):
+        try:
+            values = pd.read_csv(file, names=["iteration", "value"]).drop_duplicates("iteration", keep="last")
+            columns[file.stem.removeprefix(DIAGNOSTICS)] = values.set_index("iteration")["value"]
+        except (OSError, ValueError):
+            continue
+    return pd.DataFrame(columns).rename_axis("iteration").reset_index() if columns else pd.DataFrame()
+
+
+def final_rows(evaluations: pd.DataFrame, by: list[str], share: float = 0.2) -> pd.DataFrame:
+    """Mean over the last evaluations of every run.
+
+    Args:
+        evaluations (DataFrame): of one or more runs.
+        by (list of str): the columns that tell runs apart.
+        share (float): which share of the frames counts as the end.
+
+    Returns:
+        DataFrame: a row for each run.
+    """
+    last = evaluations.groupby(by, sort=False)["frames"].transform("max")
+    end = evaluations[evaluations["frames"] > (1 - share) * last]
+    return end.groupby(by, sort=False).mean(numeric_only=True).reset_index()
