@@ -29,8 +29,8 @@ class SocialDilemmaClass(TaskClass):
     """A social dilemma as a BenchMARL task.
 
     The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment,
-    ``metrics`` measures what the task is about, and, where it has them, ``players`` are scripted and ``bounds`` says what
-    such play comes to.
+    ``metrics`` measures what the task is about, and, where the task has them, ``players`` makes scripted ones and
+    ``bounds`` says what such play comes to.
     """
 
     @property
