@@ -12,6 +12,7 @@ from benchmarl.environments.common import TaskClass
 from benchmarl.models.common import ModelConfig
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
+from torch import Tensor
 from torch.distributions import Categorical
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
@@ -26,7 +27,8 @@ class Scripted(Algorithm):
     """Plays a scripted player of the task, in on-policy and in off-policy experiments.
 
     Its groups are not trained: they have no parameters, and leave ``experiment.train_group_map``. What the player
-    remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after every reset.
+    remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after every reset. Exploration is the learners' and
+    leaves the script alone, but in ``experiment.off_policy_init_random_frames`` TorchRL lets everybody act at random.
 
     Args:
         experiment (Experiment): of a task with ``players()``, makers of players by name (see
@@ -49,8 +51,9 @@ class Scripted(Algorithm):
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
         def memory(group: str) -> Composite:
-            shape = (len(self.group_map[group]),)
-            return Composite({MEMORY: Unbounded((*shape, self.player.memory_size))}, shape=shape)
+            shape, device = (len(self.group_map[group]),), self.experiment_config.sampling_device
+            values = Unbounded((*shape, self.player.memory_size), device=device)
+            return Composite({MEMORY: values}, shape=shape, device=device)
 
         memories = Composite({group: memory(group) for group in groups_of(self)})
         return lambda: TransformedEnv(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
@@ -66,7 +69,7 @@ class Scripted(Algorithm):
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModule:
         script = TensorDictModule(
-            self.player,
+            _Script(self.player).to(self.device),
             in_keys=[(group, "observation"), (group, MEMORY)],
             out_keys=[(group, "probs"), ("next", group, MEMORY)],
         )
@@ -112,6 +115,18 @@ class ScriptedConfig(YamlInThisPackage, AlgorithmConfig):
     @staticmethod
     def supports_discrete_actions() -> bool:
         return True
+
+
+class _Script(torch.nn.Module):
+    """A player as a module that has a device: without one TorchRL's collector warns of the policy."""
+
+    def __init__(self, player: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.player = player
+        self.register_buffer("device", torch.zeros(()), persistent=False)
+
+    def forward(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.player(observation, memory)
 
 
 def players_of(task: TaskClass) -> dict[str, Callable[[], Any]]:
