@@ -32,17 +32,28 @@ _HOMES = {
     "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
     "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),
     "algorithms.reciprocity": ("ReciprocityWarning",),
+    "algorithms.scripted": ("Scripted", "ScriptedConfig"),
     "registration": ("register", "register_algorithm", "register_task"),
     "task_callback": ("GroupingWarning",),
     "tasks.coin_players": ("CoinPlayer", "scripted_bounds"),
     "tasks.coin_game": ("CoinRules", "CoinsEnv"),
     "tasks.environment": ("SocialDilemmaEnv",),
     "tasks.matrix_game": ("MatrixGameEnv",),
+    "tasks.matrix_players": ("MatrixGame", "MemoryOne"),
+    "tasks.players": ("Player", "play"),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "experiments": ("load_experiment",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_KNOW_NO_BENCHMARL = ("influence", "tasks.coin_game", "tasks.coin_players", "tasks.environment", "tasks.matrix_game")
+_KNOW_NO_BENCHMARL = (
+    "influence",
+    "tasks.coin_game",
+    "tasks.coin_players",
+    "tasks.environment",
+    "tasks.matrix_game",
+    "tasks.matrix_players",
+    "tasks.players",
+)
 
 __all__ = sorted(_HOME_OF)
 
