@@ -2,9 +2,9 @@
 
     python -m benchmarl_reciprocator.report <folder>
 
-The folder is a suite's, or any that BenchMARL's own commands filled (``benchmarl.run -m ...``). The report is written to
-``<folder>/report``: ``report.md``, ``report.html`` (one file, needs no network), tables as CSV and LaTeX, figures as PNG
-and PDF, and the data behind them.
+The folder is a suite's, or any that BenchMARL's own commands filled (``benchmarl.run -m ...``). The report is written
+to ``<folder>/report``: ``report.md``, ``report.html`` (one file, needs no network), tables as CSV and LaTeX, figures as
+PNG and PDF, and the data behind them.
 """
 
 from __future__ import annotations

@@ -191,7 +191,6 @@ class MatrixGameOptions:
             valid,
         )
 
-<<<<<<< HEAD
     def bounds(self) -> dict[str, float]:
         """Expected return of an agent, in units of reward, when all cooperate and, with two actions, when all defect;
         empty if no action counts as cooperating.
@@ -213,7 +212,7 @@ class MatrixGameOptions:
             played[action] += 1 - self.action_noise
             payoffs = torch.tensordot(played, payoffs, dims=1)
         return payoffs.mean()
-=======
+
     def players(self) -> dict[str, Callable[[], Player]]:
         """Makers of :data:`~benchmarl_reciprocator.tasks.matrix_players.PLAYERS`, by name; none where there is no
         cooperation or where there are more than two actions.
@@ -223,7 +222,6 @@ class MatrixGameOptions:
             return {}
         game = MatrixGame(payoffs, cooperative, self.observation)
         return {name: partial(make, game) for name, make in PLAYERS.items()}
->>>>>>> players
 
 
 @dataclass

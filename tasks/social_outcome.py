@@ -13,9 +13,9 @@ from torch import Tensor
 def equality(returns: Tensor) -> Tensor:
     """One minus the Gini coefficient of the agents' returns, with absolute returns in the denominator.
 
-    For returns that are not negative this is Perolat et al.'s. Returns of dilemmas may well be negative, where the plain
-    coefficient knows no bounds: dividing by absolute values (Raffinetti et al. 2015, doi:10.1007/s11205-014-0674-9)
-    keeps it in ``[0, 1]``.
+    For returns that are not negative this is Perolat et al.'s. Returns of dilemmas may well be negative, where the
+    plain coefficient knows no bounds: dividing by absolute values (Raffinetti et al. 2015,
+    doi:10.1007/s11205-014-0674-9) keeps it in ``[0, 1]``.
 
     Args:
         returns (Tensor): ``[*B, N]``.
