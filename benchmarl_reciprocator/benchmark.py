@@ -21,6 +21,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+# Read when tqdm is imported: the bars of single runs would tear the suite's own.
+os.environ["TQDM_DISABLE"] = "1"
+
 import hydra
 import torch
 from benchmarl.hydra_config import (
@@ -77,8 +80,6 @@ def sweep(config: DictConfig, config_loader: Any, launcher: Any, arguments: Sequ
     returned: Sequence[Any] = []
     if missing:
         jobs = [_job(one, folder) for one in missing]
-        # Read by the bars of the runs' own processes, not by this one's.
-        os.environ["TQDM_DISABLE"] = "1"
         finished, total = Event(), sum(iterations[one.task, one.population] for one in missing)
         bar = Thread(target=_show_progress, args=(folder / "runs", missing, total, finished), daemon=True)
         bar.start()

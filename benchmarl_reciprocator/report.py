@@ -117,7 +117,7 @@ def _labels(results: Results) -> dict[str, str]:
     labels = {}
     for population, runs in results.runs.groupby("population", sort=False):
         agents = {agent for row in runs["agents"] for agent in row}
-        labels[str(population)] = f"{population}{MARK if agents & set(GROUP_MEAN) else ''}"
+        labels[str(population)] = str(population).replace("_", " ") + (MARK if agents & set(GROUP_MEAN) else "")
     return labels
 
 
