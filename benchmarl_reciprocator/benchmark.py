@@ -158,7 +158,7 @@ def _show_progress(folder: Path, runs: Sequence[Run], total: int, finished: Even
     """A bar over all ``runs`` with the time left, read off the disk: it works with any launcher."""
     start = iterations_done(folder, runs)
     with tqdm(total=total, initial=start, unit="iteration", smoothing=0.02, disable=False) as bar:
-        while not finished.wait(1.0):
+        while not finished.wait(2.0):
             bar.update(iterations_done(folder, runs) - bar.n)
             bar.set_postfix_str(f"{sum(is_done(folder, one) for one in runs)}/{len(runs)} runs")
         bar.update(iterations_done(folder, runs) - bar.n)

@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarl_reciprocator.evaluation.aggregates import Interval, interquartile_means_over_time
 from benchmarl_reciprocator.results import COLOURS
 
 STYLES = ("-", "--", "-.", ":")
+# Panels side by side: three fill a page's width.
+PER_ROW = 3
 
 
 def line_style(index: int) -> dict[str, str]:
@@ -39,6 +42,7 @@ def _tidy(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
     axis.set_xlabel(x, fontsize=8)
     axis.set_ylabel(y, fontsize=8)
     axis.tick_params(labelsize=7)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -62,9 +66,13 @@ def plot_curves(
         title (str): of the whole.
         marks (mapping, optional): by measure, values for dotted lines, by name.
     """
-    figure, axes = plt.subplots(1, len(measures), figsize=(3.3 * len(measures), 2.3), squeeze=False)
+    columns = min(len(measures), PER_ROW)
+    lines = -(-len(measures) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(2.3 * columns, 1.9 * lines + 0.5), squeeze=False)
+    for axis in axes.flat[len(measures) :]:
+        axis.remove()
     unit = 1e6 if time == "frames" else 1
-    for axis, (measure, label) in zip(axes[0], measures.items()):
+    for axis, (measure, label) in zip(axes.flat, measures.items()):
         for index, population in enumerate(populations):
             runs = rows[rows["population"] == population]
             table = runs.pivot_table(index="seed", columns=time, values=measure).dropna(axis=1)
@@ -97,6 +105,8 @@ def plot_intervals(intervals: Mapping[str, Interval], label: str, file: Path) ->
         axis.plot([estimate, estimate], [row - 0.32, row + 0.32], color="black", linewidth=1.6)
     axis.set_yticks(range(len(intervals)), intervals, fontsize=7)
     axis.invert_yaxis()
+    low, high = axis.get_xlim()
+    axis.set_xlim(min(low, -0.05), max(high, 1.05))
     axis.grid(axis="x", linewidth=0.3)
     _tidy(axis, x=label)
     _finish(figure, file)

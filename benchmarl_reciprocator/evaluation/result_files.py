@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.suite import RECORD
+from benchmarl_reciprocator.suite import PROGRESS, RECORD
 
 # What identifies a run in every table below.
 RUN = ["task", "population", "seed"]
@@ -67,7 +67,7 @@ def read_results(folder: Path) -> Results:
         if file.resolve() in recorded or file.stem != file.parent.name:
             continue
         # An experiment of BenchMARL's own commands, or a suite's run that has not finished.
-        if any((parent / "progress").is_file() for parent in file.parents[1:2]):
+        if (file.parents[1] / PROGRESS).is_file():
             continue
         try:
             frame = read_evaluations(file)
