@@ -38,11 +38,21 @@ _HOMES = {
     "tasks.coin_game": ("CoinRules", "CoinsEnv"),
     "tasks.environment": ("SocialDilemmaEnv",),
     "tasks.matrix_game": ("MatrixGameEnv",),
+    "tasks.matrix_players": ("MatrixGame", "MemoryOne"),
+    "tasks.players": ("Player", "play"),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "experiments": ("load_experiment",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_KNOW_NO_BENCHMARL = ("influence", "tasks.coin_game", "tasks.coin_players", "tasks.environment", "tasks.matrix_game")
+_KNOW_NO_BENCHMARL = (
+    "influence",
+    "tasks.coin_game",
+    "tasks.coin_players",
+    "tasks.environment",
+    "tasks.matrix_game",
+    "tasks.matrix_players",
+    "tasks.players",
+)
 
 __all__ = sorted(_HOME_OF)
 

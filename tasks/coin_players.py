@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
-from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, coin_metrics, displacement
+from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, coin_metrics, displacement, landing_cells
 from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.players import Player, play
 
-STRATEGIES = ("cooperate", "greedy", "random")
 
-
-class CoinPlayer:
+class CoinPlayer(Player):
     """A scripted player that acts on what an agent of :class:`CoinsEnv` observes.
 
-    It goes for a coin by a shortest way, and picks at random among equally good actions. A coin that it does not see it
-    looks for at random.
+    It goes for the nearest of the coins that are fair game to it by a shortest way, keeps off the other coins where
+    that costs no step, and picks at random among equally good actions. A coin that it does not see it looks for at
+    random.
 
     Args:
-        strategy (str): ``"cooperate"`` goes for the own coin alone and keeps off others' where that costs no step;
-            ``"greedy"`` goes for the nearest coin, whoever owns it; ``"random"`` moves at random.
-        n_agents (int): number of agents.
+        n_agents (int): number of agents ``N``.
         rules (CoinRules): the variant.
         view (int, optional): as in :class:`CoinsEnv`.
         observation (str): as in :class:`CoinsEnv`.
-        seed (int): of its random choices.
-
-    Raises:
-        ValueError: on an unknown strategy.
     """
 
-    def __init__(
-        self,
-        strategy: str,
-        n_agents: int,
-        rules: CoinRules,
-        view: int | None = None,
-        observation: str = "flat",
-        seed: int = 0,
-    ) -> None:
-        check_option("strategy", strategy, strategy in STRATEGIES, " | ".join(STRATEGIES))
-        self.strategy = strategy
+    def __init__(self, n_agents: int, rules: CoinRules, view: int | None = None, observation: str = "flat") -> None:
         self.n_agents = n_agents
         self.rules = rules
         self.observation = observation
@@ -55,61 +39,125 @@ class CoinPlayer:
         else:
             around = torch.stack([cells // side, cells % side], -1) - side // 2
             self._way = around.expand(side**2, -1, -1)
-        self._generator = torch.Generator().manual_seed(seed)
 
-    @classmethod
-    def of(cls, env: CoinsEnv, strategy: str, seed: int = 0) -> CoinPlayer:
-        """A player for the agents of ``env``."""
-        return cls(strategy, env.n_agents, env.rules, env.view, env.observation, seed)
+    def look(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Where everything is on the torus, from the player's own place.
 
-    def __call__(self, observation: Tensor) -> Tensor:
-        """Actions ``[*B]`` for observations ``[*B, *O]``."""
+        Args:
+            observation (Tensor): ``[*B, *O]``.
+
+        Returns:
+            tuple[Tensor, Tensor]: the way, in rows and columns, to all agents and then all coins ``[*B, 2 N, 2]``, own
+            first, and whether it sees them ``[*B, 2 N]``.
+        """
         if self.observation == "image":
             observation = observation.movedim(-1, -3).flatten(-3)
-        seen = observation.unflatten(-1, (2 * self.n_agents, -1))
-        own = seen[..., 0, :].argmax(-1)
-        coins = seen[..., self.n_agents :, :]
-        on_board = coins.sum(-1) > 0
-        way = self._way.to(seen.device)[own.unsqueeze(-1), coins.argmax(-1)]
+        shown = observation.unflatten(-1, (2 * self.n_agents, -1))
+        cells = shown.argmax(-1)
+        return self._way.to(shown.device)[cells[..., :1], cells], shown.sum(-1) > 0
+
+    def best_actions(self, way: Tensor, seen: Tensor, fair: Tensor) -> Tensor:
+        """Which actions are as good as any.
+
+        Args:
+            way (Tensor): ``[*B, 2 N, 2]``, see :meth:`look`.
+            seen (Tensor): boolean ``[*B, 2 N]``.
+            fair (Tensor): whose coins are fair game, own first: boolean ``[*B, N]``.
+
+        Returns:
+            Tensor: boolean ``[*B, A]``.
+        """
+        way, seen = way[..., self.n_agents :, :], seen[..., self.n_agents :]
         half, size = self.rules.grid_size // 2, self.rules.grid_size
-        moves = torch.tensor(MOVES[: self.rules.n_actions], device=seen.device)
+        moves = torch.tensor(MOVES[: self.rules.n_actions], device=way.device)
         # Steps that remain to every coin after every action: [*B, A, N].
         after = ((way.unsqueeze(-3) - moves.unsqueeze(-2) + half) % size - half).abs().sum(-1)
-        after = torch.where(on_board.unsqueeze(-2), after, 2 * size).float()
-        # Below one step: equally good actions are picked from at random.
-        chance = torch.rand(after.shape[:-1], generator=self._generator).to(seen.device) / 4
-        if self.strategy == "random":
-            return chance.argmin(-1)
-        if self.strategy == "greedy":
-            return (after.min(-1).values + chance).argmin(-1)
-        takes_anothers = (after[..., 1:] == 0).any(-1)
-        return (after[..., 0] + takes_anothers / 2 + chance).argmin(-1)
+        after = torch.where(seen.unsqueeze(-2), after, 2 * size)
+        fair = fair.unsqueeze(-2)
+        takes_another = ((after == 0) & ~fair).any(-1)
+        cost = torch.where(fair, after, 2 * size).min(-1).values + takes_another / 2
+        return cost == cost.min(-1, keepdim=True).values
+
+    def hunt(self, observation: Tensor, fair: Tensor) -> Tensor:
+        """Probabilities of actions ``[*B, A]`` where the coins of ``fair`` ``[N]`` are fair game."""
+        best = self.best_actions(*self.look(observation), fair.to(observation.device))
+        return best / best.sum(-1, keepdim=True)
 
 
-def play(env: CoinsEnv, strategies: Sequence[str], seed: int = 0) -> TensorDictBase:
-    """One episode of scripted play in every environment of ``env``.
+class Cooperate(CoinPlayer):
+    """Goes for its own coin alone."""
 
-    Args:
-        env (CoinsEnv): ``B`` environments.
-        strategies (sequence of str): of every seat, ``N`` of :data:`STRATEGIES`.
-        seed (int): of the players' random choices.
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.hunt(observation, torch.arange(self.n_agents) == 0), memory
 
-    Returns:
-        TensorDictBase: ``[B, T]`` with ``"reward"`` ``[B, T, N]`` and ``"coins_taken"`` ``[B, T, N, N]``, see
-        :func:`~benchmarl_reciprocator.tasks.coin_game.coin_metrics`.
+
+class Greedy(CoinPlayer):
+    """Goes for the nearest coin, whoever owns it."""
+
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.hunt(observation, torch.ones(self.n_agents, dtype=torch.bool)), memory
+
+
+class Random(CoinPlayer):
+    """Moves at random."""
+
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        way, _ = self.look(observation)
+        n_actions = self.rules.n_actions
+        return way.new_full((*way.shape[:-2], n_actions), 1 / n_actions, dtype=observation.dtype), memory
+
+
+class TitForTat(CoinPlayer):
+    """Cooperates, and is greedy for as long as another owes it: then that one's coins are fair game too.
+
+    Another owes as many coins as it has taken of the player's in the episode, less those that the player has taken of
+    its. Among two it plays as :class:`Greedy` while the other's debt is above zero, else as :class:`Cooperate`; among
+    more it goes for the coins of debtors and its own, and for nobody else's. The idea is that of Lerer and
+    Peysakhovich 2018 (arXiv 1707.01068), whose players count losses in return by a learned value.
+
+    It sees who took whose coin from where everybody arrives, hence remembers where the coins were, seen from its own
+    place, and where it went from there: equally good actions it takes in turn instead of at random, so that it knows.
+    Memory: its last action, ``N`` cells of coins (0 for none), ``N - 1`` debts.
+
+    Raises:
+        ValueError: if it would not see the whole board.
     """
-    players = [CoinPlayer.of(env, strategy, seed + seat) for seat, strategy in enumerate(strategies)]
-    env.start(torch.ones(env.batch_size, dtype=torch.bool, device=env.device))
-    rewards, taken = [], []
-    for _ in range(env.max_steps):
-        observation = env.observations()
-        actions = torch.stack([player(observation[:, seat]) for seat, player in enumerate(players)], -1)
-        reward, info = env.transition(actions)
-        rewards.append(reward)
-        taken.append(info["coins_taken"])
-    return TensorDict(
-        {"reward": torch.stack(rewards, 1), "coins_taken": torch.stack(taken, 1)}, [*env.batch_size, env.max_steps]
-    )
+
+    def __init__(self, n_agents: int, rules: CoinRules, view: int | None = None, observation: str = "flat") -> None:
+        check_option(
+            "task.view",
+            view,
+            view in (None, rules.grid_size),
+            f"null | centred | {rules.grid_size} with a player that counts who takes whose coin (tit_for_tat)",
+        )
+        super().__init__(n_agents, rules, view, observation)
+        self.memory_size = 2 * n_agents
+
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        n, size, n_actions = self.n_agents, self.rules.grid_size, self.rules.n_actions
+        last_action, coins, debts = memory.split([1, n, n - 1], -1)
+        way, seen = self.look(observation)
+        row, column = (way % size).unbind(-1)
+        cells = row * size + column
+        arrived = landing_cells(cells[..., :n], last_action.long(), size)
+        # [*B, N, N]: taker, owner.
+        taken = (arrived.unsqueeze(-1) + 1 == coins.unsqueeze(-2)).to(memory.dtype)
+        debts = debts + taken[..., 1:, 0] - taken[..., 0, 1:]
+        fair = torch.cat([torch.ones_like(debts[..., :1], dtype=torch.bool), debts > 0], -1)
+        best = self.best_actions(way, seen, fair)
+        turn = (torch.arange(n_actions, device=best.device) - last_action.long() - 1) % n_actions
+        action = torch.where(best, turn, n_actions).argmin(-1)
+        coins = torch.where(seen, cells + 1, 0)[..., n:]
+        memory = torch.cat([action.unsqueeze(-1), coins, debts], -1)
+        return one_hot(action, n_actions).to(observation.dtype), memory
+
+
+PLAYERS: dict[str, Callable[..., Player]] = {
+    "cooperate": Cooperate,
+    "greedy": Greedy,
+    "random": Random,
+    "tit_for_tat": TitForTat,
+}
 
 
 def scripted_bounds(
@@ -139,7 +187,7 @@ def scripted_bounds(
     reached = continuation_probability ** torch.arange(float(rules.max_steps))
     bounds = {}
     for strategy in ("cooperate", "greedy"):
-        played = play(env, [strategy] * n_agents, seed)
+        played = play(env, [PLAYERS[strategy](n_agents, rules)] * n_agents, seed)
         taken = played.get("coins_taken")
         share = coin_metrics(taken, torch.ones(taken.shape[:2], dtype=torch.bool))["own_coin_share"]
         bounds[f"all_{strategy}_return"] = (played.get("reward").mean((0, 2)) * reached).sum().item()

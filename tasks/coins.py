@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,8 +12,9 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.coin_game import VARIANTS, CoinRules, CoinsEnv, coin_metrics
-from benchmarl_reciprocator.tasks.coin_players import scripted_bounds
+from benchmarl_reciprocator.tasks.coin_players import PLAYERS, scripted_bounds
 from benchmarl_reciprocator.tasks.environment import check_option, joint_entry
+from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
@@ -42,16 +45,20 @@ class TaskConfig:
         own = {field.name: getattr(self, field.name) for field in fields(CoinRules)}
         return replace(VARIANTS[self.variant], **{key: value for key, value in own.items() if value is not None})
 
+    def cells_in_view(self) -> int | None:
+        """The ``view`` of :class:`CoinsEnv`."""
+        size = self.rules().grid_size
+        valid = self.view is None or self.view == "centred" or type(self.view) is int
+        check_option("task.view", self.view, valid, f"null | centred | 1 to task.grid_size ({size})")
+        return size if self.view == "centred" else self.view
+
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> CoinsEnv:
         """The environment that these options describe."""
-        rules = self.rules()
-        valid = self.view is None or self.view == "centred" or type(self.view) is int
-        check_option("task.view", self.view, valid, f"null | centred | 1 to task.grid_size ({rules.grid_size})")
         return CoinsEnv(
             self.n_agents,
-            rules,
+            self.rules(),
             penalty=self.penalty,
-            view=rules.grid_size if self.view == "centred" else self.view,
+            view=self.cells_in_view(),
             observation=self.observation,
             num_envs=num_envs,
             continuation_probability=self.continuation_probability,
@@ -70,3 +77,8 @@ class TaskConfig:
         :func:`~benchmarl_reciprocator.tasks.coin_players.scripted_bounds`.
         """
         return scripted_bounds(self.n_agents, self.rules(), self.penalty, self.continuation_probability)
+
+    def players(self) -> dict[str, Callable[[], Player]]:
+        """Makers of :data:`~benchmarl_reciprocator.tasks.coin_players.PLAYERS`, by name."""
+        options = (self.n_agents, self.rules(), self.cells_in_view(), self.observation)
+        return {name: partial(make, *options) for name, make in PLAYERS.items()}

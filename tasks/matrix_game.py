@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch.nn.functional import one_hot
 
 from benchmarl_reciprocator.tasks.cooperation import cooperation_metrics
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
+from benchmarl_reciprocator.tasks.matrix_players import PLAYERS, MatrixGame
+from benchmarl_reciprocator.tasks.players import Player
 
 OBSERVATIONS = ("joint", "per_agent")
 
@@ -194,6 +198,16 @@ class MatrixGameOptions:
             trajectories.get("state")[..., -1].bool(),
             valid,
         )
+
+    def players(self) -> dict[str, Callable[[], Player]]:
+        """Makers of :data:`~benchmarl_reciprocator.tasks.matrix_players.PLAYERS`, by name; none where there is no
+        cooperation or where there are more than two actions.
+        """
+        payoffs, cooperative = self.payoff_table(), self.cooperates_with()
+        if cooperative is None or set(payoffs.shape[:-1]) != {2}:
+            return {}
+        game = MatrixGame(payoffs, cooperative, self.observation)
+        return {name: partial(make, game) for name, make in PLAYERS.items()}
 
 
 @dataclass

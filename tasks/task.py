@@ -18,6 +18,7 @@ from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.players import Player
 
 AUTO_GROUPING = "auto"
 VECTOR_MODELS = (DeepsetsConfig, GnnConfig, GruConfig, LstmConfig, MlpConfig)
@@ -28,7 +29,8 @@ class SocialDilemmaClass(TaskClass):
     """A social dilemma as a BenchMARL task.
 
     The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment,
-    ``metrics`` measures what the task is about, and ``bounds``, which it may have, says what scripted play comes to.
+    ``metrics`` measures what the task is about, and, where the task has them, ``players`` makes scripted ones and
+    ``bounds`` says what such play comes to.
     """
 
     @property
@@ -131,6 +133,11 @@ class SocialDilemmaClass(TaskClass):
         """What scripted play comes to, beside which the measures are to be read; empty where the task has no script."""
         bounds = getattr(self.options, "bounds", None)
         return bounds() if bounds is not None else {}
+
+    def players(self) -> dict[str, Callable[[], Player]]:
+        """Makers of the scripted players of the task with these options, by name; empty where the task has none."""
+        players = getattr(self.options, "players", None)
+        return players() if players is not None else {}
 
     def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
         """Every agent's return, whatever the grouping, and the task's own measures of evaluation episodes.

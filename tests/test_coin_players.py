@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.coin_game import COINS, OBSERVATIONS, VARIANTS, CoinRules, CoinsEnv, coin_metrics
-from benchmarl_reciprocator.tasks.coin_players import STRATEGIES, CoinPlayer, play, scripted_bounds
+from benchmarl_reciprocator.tasks.coin_players import PLAYERS, TitForTat, scripted_bounds
+from benchmarl_reciprocator.tasks.players import Player, play
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 EPISODES = 4000
@@ -40,15 +41,28 @@ def scatter(env: CoinsEnv) -> CoinsEnv:
     return env
 
 
-def acts(env: CoinsEnv, strategy: str, seat: int = 0, seed: int = 0) -> Tensor:
-    return CoinPlayer.of(env, strategy, seed)(env.observations()[:, seat])
+def player_of(env: CoinsEnv, strategy: str) -> Player:
+    return PLAYERS[strategy](env.n_agents, env.rules, env.view, env.observation)
+
+
+def players_of(env: CoinsEnv, *strategies: str) -> list[Player]:
+    return [player_of(env, strategy) for strategy in strategies]
+
+
+def first_step(env: CoinsEnv, strategy: str, seat: int = 0) -> Tensor:
+    """Probabilities of a player's first actions."""
+    player = player_of(env, strategy)
+    return player(env.observations()[:, seat], torch.zeros(*env.batch_size, player.memory_size))[0]
 
 
 def chosen(strategy: str, agents: list[int], coins: list[int], seat: int = 0, **changes: Any) -> set[int]:
-    """Actions that a player takes at all on a board."""
+    """Actions that a player takes on a board, all of them with equal probability."""
     options = {key: changes.pop(key) for key in ("view", "observation") if key in changes}
-    env = make_env(len(agents), rules_of(**changes), num_envs=200, **options)
-    return set(acts(place(env, agents, coins), strategy, seat).tolist())
+    env = place(make_env(len(agents), rules_of(**changes), **options), agents, coins)
+    probabilities = first_step(env, strategy, seat)[0]
+    actions = probabilities.nonzero().flatten().tolist()
+    assert probabilities[actions].tolist() == pytest.approx([1 / len(actions)] * len(actions))
+    return set(actions)
 
 
 def steps_between(first: int, second: int, size: int) -> int:
@@ -94,7 +108,8 @@ def test_bounds_with_a_coin_for_everyone(
         "all_greedy_return": pytest.approx(0, abs=0.25),
         "all_greedy_own_coin_share": pytest.approx(greedy_share, abs=0.006),
     }
-    played = play(make_env(n_agents, rules, EPISODES), ["greedy"] + ["cooperate"] * (n_agents - 1))
+    env = make_env(n_agents, rules, EPISODES)
+    played = play(env, players_of(env, "greedy", *["cooperate"] * (n_agents - 1)))
     greedy, *cooperators = played["reward"].mean((0, 1)).tolist()
     assert greedy == pytest.approx(mixed[0], abs=0.02)
     assert cooperators == pytest.approx([mixed[1]] * (n_agents - 1), abs=0.02)
@@ -114,7 +129,8 @@ def test_bounds_with_a_coin_for_everyone(
 def test_bounds_with_a_single_coin(variant: str, strategies: tuple[str, str], rewards: tuple[float, float]) -> None:
     rules = rules_of(variant)
     assert rules.max_steps == 50
-    rewards_per_step = play(make_env(2, rules, EPISODES), strategies)["reward"].mean((0, 1))
+    env = make_env(2, rules, EPISODES)
+    rewards_per_step = play(env, players_of(env, *strategies))["reward"].mean((0, 1))
     assert rewards_per_step.tolist() == pytest.approx(rewards, abs=0.02)
 
 
@@ -142,7 +158,7 @@ def test_bounds_repeat_by_seed() -> None:
 
 def test_seats_make_choices_of_their_own() -> None:
     ways = []
-    for move in (scatter, lambda env: play(env, ["random", "random"])):
+    for move in (scatter, lambda env: play(env, players_of(env, "random", "random"))):
         env = make_env(2, rules_of(max_steps=5), 100)
         move(env)
         ways.append((env.agent_cells[:, 0] - env.agent_cells[:, 1]).tolist())
@@ -152,7 +168,8 @@ def test_seats_make_choices_of_their_own() -> None:
 
 def test_play_reports_every_step() -> None:
     rules = rules_of(max_steps=6)
-    played = play(make_env(3, rules, 5), ["cooperate", "greedy", "random"])
+    env = make_env(3, rules, 5)
+    played = play(env, players_of(env, "cooperate", "greedy", "random"))
     assert played["reward"].shape == (5, 6, 3)
     assert played["coins_taken"].shape == (5, 6, 3, 3)
     # A coin is worth 1 to the taker, and -3 / 2 to an owner who is not the taker.
@@ -220,17 +237,8 @@ def test_every_seat_knows_its_own_coin() -> None:
 @pytest.mark.parametrize("n_actions", [4, 5])
 @pytest.mark.parametrize("view", [None, 1, 3])
 def test_random_play_is_uniform(n_actions: int, view: int | None) -> None:
-    env = scatter(make_env(2, rules_of(n_actions=n_actions), 8000, view=view))
-    counts = torch.bincount(acts(env, "random"), minlength=n_actions) / 8000
-    # Four standard errors of 0.0048.
-    assert counts.tolist() == pytest.approx([1 / n_actions] * n_actions, abs=0.02)
-
-
-def test_equally_good_actions_are_equally_likely() -> None:
-    env = place(make_env(2, rules_of(), 8000), [4, 0], [5, 3])
-    assert acts(env, "greedy").float().mean().item() == pytest.approx((RIGHT + LEFT) / 2, abs=0.023)
-    env = place(make_env(2, rules_of(), 8000), [0, 0], [4, 8])
-    assert (acts(env, "cooperate") == RIGHT).float().mean().item() == pytest.approx(0.5, abs=0.023)
+    env = scatter(make_env(2, rules_of(n_actions=n_actions), 4, view=view))
+    assert torch.equal(first_step(env, "random"), torch.full((4, n_actions), 1 / n_actions))
 
 
 @st.composite
@@ -255,8 +263,8 @@ def test_players_take_a_shortest_way(game: tuple[int, CoinRules, int]) -> None:
     env, size = scatter(make_env(n_agents, rules, 20, seed)), rules.grid_size
     for strategy in ("cooperate", "greedy"):
         for seat in range(n_agents):
-            for agents, coins, action in zip(
-                env.agent_cells.tolist(), env.coin_cells.tolist(), acts(env, strategy, seat, seed).tolist()
+            for agents, coins, chances in zip(
+                env.agent_cells.tolist(), env.coin_cells.tolist(), first_step(env, strategy, seat).tolist()
             ):
                 targets = coins if strategy == "greedy" else [coins[seat]]
                 targets = [coin for coin in targets if coin < size**2]
@@ -267,26 +275,21 @@ def test_players_take_a_shortest_way(game: tuple[int, CoinRules, int]) -> None:
                     for move in range(rules.n_actions)
                 }
                 best = [move for move, steps in ways.items() if steps == min(ways.values())]
-                assert action in best
                 if strategy == "cooperate":
                     others = [coin for owner, coin in enumerate(coins) if owner != seat]
-                    steps_on = {move: reached(agents[seat], move, size) in others for move in best}
-                    assert steps_on[action] == all(steps_on.values())
+                    best = [move for move in best if reached(agents[seat], move, size) not in others] or best
+                assert [move for move, chance in enumerate(chances) if chance > 0] == best
 
 
 @PROPERTY
-@given(game=games(), strategy=st.sampled_from(STRATEGIES))
+@given(game=games(), strategy=st.sampled_from(sorted(PLAYERS)))
 def test_players_act_alike_on_all_views_of_the_whole_board(game: tuple[int, CoinRules, int], strategy: str) -> None:
     n_agents, rules, seed = game
     size = rules.grid_size
     views = [(None, "flat"), (None, "image"), (size, "flat"), (size, "image")]
-    envs = [
-        scatter(make_env(n_agents, rules, 30, seed, view=view, observation=observation)) for view, observation in views
-    ]
-    for seat in range(n_agents):
-        # Players with the same seed break ties alike.
-        first, *others = (acts(env, strategy, seat, seed).tolist() for env in envs)
-        assert others == [first] * 3
+    envs = [make_env(n_agents, rules, 30, seed, view=view, observation=observation) for view, observation in views]
+    first, *others = (play(env, players_of(env, *[strategy] * n_agents), seed)["coins_taken"] for env in envs)
+    assert all(torch.equal(first, other) for other in others)
 
 
 @pytest.mark.parametrize("view", [None, 3])
@@ -295,7 +298,8 @@ def test_cooperators_never_take_the_single_coin_of_another(
     n_agents: int, grid_size: int, n_actions: int, view: int | None
 ) -> None:
     rules = rules_of("pola", grid_size=grid_size, n_actions=n_actions)
-    taken = play(make_env(n_agents, rules, 200, view=view), ["cooperate"] * n_agents)["coins_taken"].sum((0, 1))
+    env = make_env(n_agents, rules, 200, view=view)
+    taken = play(env, players_of(env, *["cooperate"] * n_agents))["coins_taken"].sum((0, 1))
     assert (taken.diagonal() > 0).all()
     assert taken.sum() == taken.diagonal().sum()
 
@@ -306,30 +310,100 @@ def test_cooperators_leave_the_single_coin_on_the_smallest_board() -> None:
     assert chosen("cooperate", [0, 3], [1, 4], variant="pola", grid_size=2) == {RIGHT, LEFT}
 
 
-def test_players_of_one_seed_act_alike() -> None:
-    env = scatter(make_env(2, rules_of(), 200))
-    for strategy in STRATEGIES:
-        assert torch.equal(acts(env, strategy, seed=1), acts(env, strategy, seed=1))
-        assert not torch.equal(acts(env, strategy, seed=1), acts(env, strategy, seed=2))
+def test_play_repeats_by_seed() -> None:
+    rewards = []
+    for seed in (1, 1, 2):
+        env = make_env(2, rules_of(), 200)
+        rewards.append(play(env, players_of(env, "greedy", "random"), seed)["reward"])
+    assert torch.equal(rewards[0], rewards[1])
+    assert not torch.equal(rewards[0], rewards[2])
 
 
 def test_players_leave_the_global_random_numbers_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    play(make_env(2, rules_of(), 4), ["greedy", "random"])
+    env = make_env(2, rules_of(), 4)
+    play(env, players_of(env, "greedy", "random"))
     assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("leading", [(), (7,), (2, 3)])
 @pytest.mark.parametrize("observation", OBSERVATIONS)
-def test_any_number_of_leading_dimensions(leading: tuple[int, ...], observation: str) -> None:
+@pytest.mark.parametrize("strategy", PLAYERS)
+def test_any_number_of_leading_dimensions(strategy: str, leading: tuple[int, ...], observation: str) -> None:
     env = scatter(make_env(2, rules_of(), 7, observation=observation))
     seen = env.observations()[:, 0]
     seen = seen[0].expand(*leading, *seen.shape[1:])
-    assert CoinPlayer.of(env, "cooperate")(seen).shape == leading
+    player = player_of(env, strategy)
+    memory = torch.zeros(*leading, player.memory_size)
+    probabilities, after = player(seen, memory)
+    assert probabilities.shape == (*leading, 5)
+    assert after.shape == memory.shape
 
 
-def test_unknown_strategy_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^strategy='defect' is not allowed, allowed: cooperate \| greedy \| random$"):
-        CoinPlayer("defect", 2, rules_of())
+# Boards in a row, agents and coins by seat, and what the player in seat 0 does on each.
+@pytest.mark.parametrize(
+    ("boards", "actions"),
+    [
+        # Its coin is taken: the other's, which is nearer, is fair game until it has it, and is then kept off.
+        ([([4, 5], [8, 1]), ([7, 8], [3, 1]), ([1, 8], [3, 0])], [DOWN, DOWN, DOWN]),
+        # The same start, but nobody takes its coin.
+        ([([4, 5], [8, 1]), ([7, 2], [8, 1])], [DOWN, RIGHT]),
+        # The other takes its own coin, and so it goes for its own, not for the nearer one.
+        ([([4, 0], [8, 1]), ([7, 1], [8, 4])], [DOWN, RIGHT]),
+        # Both take its coin: the other owes for it.
+        ([([4, 8], [7, 1]), ([7, 7], [3, 1])], [DOWN, DOWN]),
+    ],
+)
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+@pytest.mark.parametrize("view", [None, 3])
+def test_tit_for_tat_by_hand(boards: list, actions: list[int], view: int | None, observation: str) -> None:
+    env = make_env(2, rules_of(), view=view, observation=observation)
+    player = player_of(env, "tit_for_tat")
+    memory, taken = torch.zeros(1, player.memory_size), []
+    for agents, coins in boards:
+        probabilities, memory = player(place(env, agents, coins).observations()[:, 0], memory)
+        taken.append(probabilities.argmax().item())
+    assert taken == actions
+
+
+@PROPERTY
+@given(game=games(), fixed=st.booleans())
+def test_tit_for_tat_knows_who_owes_it(game: tuple[int, CoinRules, int], fixed: bool) -> None:
+    n_agents, rules, seed = game
+    env = scatter(make_env(n_agents, rules, 30, seed, view=None if fixed else rules.grid_size))
+    player, (cooperate, greedy) = player_of(env, "tit_for_tat"), players_of(env, "cooperate", "greedy")
+    memory, owed = torch.zeros(30, player.memory_size), torch.zeros(30, n_agents - 1)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(20):
+        seen = env.observations()[:, 0]
+        probabilities, memory = player(seen, memory)
+        assert torch.equal(memory[:, -(n_agents - 1) :], owed)
+        # With nobody in debt a cooperator, with everybody greedy.
+        as_cooperator = ((probabilities > 0) <= (cooperate(seen, memory)[0] > 0)).all(-1)
+        as_greedy = ((probabilities > 0) <= (greedy(seen, memory)[0] > 0)).all(-1)
+        assert as_cooperator[(owed <= 0).all(-1)].all()
+        assert as_greedy[(owed > 0).all(-1)].all()
+        actions = torch.randint(rules.n_actions, (30, n_agents), generator=generator)
+        actions[:, 0] = probabilities.argmax(-1)
+        taken = env.transition(actions)[1]["coins_taken"]
+        owed = owed + taken[:, 1:, 0] - taken[:, 0, 1:]
+
+
+def test_tit_for_tat_cooperates_with_cooperators_and_is_not_exploited() -> None:
+    env = make_env(2, rules_of(), 500)
+    returns = {
+        other: play(env, players_of(env, "tit_for_tat", other))["reward"].sum(1).mean(0).tolist()
+        for other in ("tit_for_tat", "cooperate", "greedy")
+    }
+    # Two cooperators come to 19.4, a cooperator among greedy play to -5 and 23.
+    assert min(returns["tit_for_tat"]) > 17
+    assert min(returns["cooperate"]) > 17
+    assert returns["greedy"][0] > -3
+    assert returns["greedy"][1] < 10
+
+
+def test_tit_for_tat_needs_the_whole_board() -> None:
+    with pytest.raises(ValueError, match=r"^task\.view=3 is not allowed, allowed: null \| centred \| 5 with a player"):
+        TitForTat(2, rules_of(grid_size=5), view=3)
