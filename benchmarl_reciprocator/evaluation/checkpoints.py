@@ -221,7 +221,9 @@ def _parse(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
         elif equals and key.startswith("task."):
             options.update(OmegaConf.to_container(OmegaConf.from_dotlist([override]))["task"])
         else:
-            raise ValueError(f"{override!r} is not allowed, allowed: task=social_dilemmas/<name> and task.<option>=<value>")
+            raise ValueError(
+                f"{override!r} is not allowed, allowed: task=social_dilemmas/<name> and task.<option>=<value>"
+            )
     return name, options
 
 
