@@ -32,6 +32,7 @@ _HOMES = {
     "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
     "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),
     "algorithms.reciprocity": ("ReciprocityWarning",),
+    "algorithms.scripted": ("Scripted", "ScriptedConfig"),
     "registration": ("register", "register_algorithm", "register_task"),
     "task_callback": ("GroupingWarning",),
     "tasks.coin_players": ("CoinPlayer", "scripted_bounds"),

@@ -57,7 +57,7 @@ class MatrixGame:
             ValueError: if the game is not one of two players in which both have the same rewards.
         """
         symmetric = self.n_agents == 2 and torch.equal(self.payoffs[..., 0], self.payoffs[..., 1].T)
-        check_option("player", player, symmetric, "it in a symmetric game of 2 players, whose rewards it is made for")
+        check_option("player", player, symmetric, f"{player} in a symmetric game of 2 players")
         table = self.payoffs[..., 0] if self.cooperative_action == 0 else self.payoffs[..., 0].flip(0, 1)
         return tuple(table.flatten().tolist())
 
@@ -148,7 +148,7 @@ def generous_tit_for_tat(game: MatrixGame) -> Player:
     name = "generous_tit_for_tat"
     r, s, t, p = game.rewards(name)
     check_option(
-        "player", name, t > r > max(p, s), f"it in a game with T > R > max(P, S) (R, S, T, P: {r}, {s}, {t}, {p})"
+        "player", name, t > r > max(p, s), f"{name} in a game with T > R > max(P, S) (R, S, T, P: {r}, {s}, {t}, {p})"
     )
     forgives = min(1 - (t - r) / (r - s), (r - p) / (t - p))
     return _tit_for_tat(game, first=1.0, forgives=max(forgives, 0.0))
@@ -195,8 +195,8 @@ def extortion(game: MatrixGame, chi: float = 3.0) -> Player:
         "player",
         "extortion",
         min(after_cc, after_cd, after_dc) >= 0 and max(after_cc, after_cd, after_dc) > 0,
-        f"it in a game with R >= P, chi (T - P) >= S - P and T - P >= chi (S - P) (R, S, T, P: {r}, {s}, {t}, {p}; "
-        f"chi={chi})",
+        f"extortion in a game with R >= P, chi (T - P) >= S - P and T - P >= chi (S - P) "
+        f"(R, S, T, P, chi: {r}, {s}, {t}, {p}, {chi})",
     )
     scale = 0.5 / max(after_cc, after_cd, after_dc)
     return MemoryOne(game, 1.0, [1 - scale * after_cd, 1 - scale * after_cc], [0.0, scale * after_dc])

@@ -87,8 +87,6 @@ def test_populations_have_names_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"focal": "nobody"}, "algorithm.focal/others='nobody' is not allowed"),
-        ({"others": "mixed"}, "algorithm.focal/others='mixed' is not allowed"),
         ({"others": "qmix"}, "on-policy"),
         ({"groups": {"agent_0": "ippo", "agent_1": "iql", "agent_2": "ippo"}}, "on-policy"),
         ({"overrides": {"mappo": {"lmbda": 1.0}}}, "algorithm.overrides.mappo is not allowed"),

@@ -9,9 +9,11 @@ from typing import Any
 
 from benchmarl.algorithms import EnsembleAlgorithm, algorithm_config_registry
 from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
+from benchmarl.environments.common import TaskClass
 from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.scripted import ScriptedConfig, players_of
 
 
 class Mixed(EnsembleAlgorithm):
@@ -47,6 +49,9 @@ class Mixed(EnsembleAlgorithm):
 class MixedConfig(YamlInThisPackage, AlgorithmConfig):
     """Configuration dataclass for :class:`Mixed`: names and plain values only, looked up in BenchMARL's registry.
 
+    Where no algorithm has a name, it is that of a scripted player of the task, see
+    :class:`~benchmarl_reciprocator.algorithms.scripted.Scripted`.
+
     Args:
         focal (str): algorithm of the first ``n_focal`` agents.
         others (str): algorithm of all other agents.
@@ -65,6 +70,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
     overrides: Any = MISSING
 
     def get_algorithm(self, experiment) -> Algorithm:
+        self.check_names(experiment.task)
         assignment = self.assign(experiment.group_map)
         configs = self.member_configs()
         members = {name: configs[name].get_algorithm(experiment) for name in dict.fromkeys(assignment.values())}
@@ -105,29 +111,36 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
                 )
         return assignment
 
-    def member_names(self) -> list[str]:
-        """The distinct algorithms of the population."""
-        names = self.groups.values() if self.groups is not None else (self.focal, self.others)
-        return list(dict.fromkeys(names))
+    def member_names(self) -> dict[str, str]:
+        """The algorithms or players of the population by the options that name them."""
+        if self.groups is not None:
+            return {f"algorithm.groups.{group}": name for group, name in self.groups.items()}
+        return {"algorithm.focal": self.focal, "algorithm.others": self.others}
+
+    def check_names(self, task: TaskClass) -> None:
+        """Raise one ``ValueError`` if a name is neither an algorithm's nor that of one of the task's players."""
+        players = players_of(task)
+        for key, name in self.member_names().items():
+            if name not in _algorithms() and name not in players:
+                raise ValueError(
+                    f"{key}={name!r} is not allowed, allowed: an algorithm ({', '.join(sorted(_algorithms()))}) or a "
+                    f"scripted player of task={task.name.lower()!r} ({', '.join(players) or 'it has none'})"
+                )
 
     def member_classes(self) -> dict[str, type[AlgorithmConfig]]:
-        """The configuration classes of the population's algorithms, by name.
+        """The configuration classes of the population's algorithms, by name. What no algorithm has as its name is taken
+        for a player's: only :meth:`check_names`, with the task, can tell.
 
         Raises:
-            ValueError: on an unknown algorithm, an override of an algorithm that is not in the population or of an
-                option that it does not have, or if on-policy and off-policy algorithms are mixed.
+            ValueError: on an override of an algorithm that is not in the population or of an option that it does not
+                have, or if on-policy and off-policy algorithms are mixed.
         """
         for option in ("groups", "tuning", "overrides"):
             value = getattr(self, option)
             if not (value is None or isinstance(value, dict)):
                 raise ValueError(f"algorithm.{option}={value!r} is not allowed, allowed: null or a mapping")
-        names = self.member_names()
-        key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
-        allowed = sorted(name for name in algorithm_config_registry if name != "mixed")
-        for name in names:
-            if name not in allowed:
-                raise ValueError(f"{key}={name!r} is not allowed, allowed: {', '.join(allowed)}")
-        classes = {name: algorithm_config_registry[name] for name in names}
+        names = list(dict.fromkeys(self.member_names().values()))
+        classes = {name: _algorithms().get(name, ScriptedConfig) for name in names}
         for name, options in (self.overrides or {}).items():
             if name not in names:
                 raise ValueError(f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}")
@@ -137,9 +150,10 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
                     raise ValueError(
                         f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: {', '.join(known)}"
                     )
-        by_policy = {name: member.on_policy() for name, member in classes.items()}
+        by_policy = {name: member.on_policy() for name, member in classes.items() if member is not ScriptedConfig}
         if len(set(by_policy.values())) > 1:
             listed = ", ".join(f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items())
+            key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
             raise ValueError(
                 f"{key} mixes {listed}, allowed: either on-policy or off-policy algorithms in one experiment"
             )
@@ -153,6 +167,8 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         """
         configs = {name: member.get_from_yaml() for name, member in self.member_classes().items()}
         for name, config in configs.items():
+            if name not in _algorithms():
+                config.player = name
             known = {option: value for option, value in (self.tuning or {}).items() if hasattr(config, option)}
             for option, value in {**known, **(self.overrides or {}).get(name, {})}.items():
                 setattr(config, option, value)
@@ -170,7 +186,8 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
     # BenchMARL asks these many times in every iteration, hence of the classes: no file is read.
 
     def on_policy(self) -> bool:
-        return next(iter(self.member_classes().values())).on_policy()
+        learners = (member for member in self.member_classes().values() if member is not ScriptedConfig)
+        return next(learners, ScriptedConfig).on_policy()
 
     def supports_continuous_actions(self) -> bool:
         return all(member.supports_continuous_actions() for member in self.member_classes().values())
@@ -186,3 +203,8 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
 
     def has_critic(self) -> bool:
         return self.has_independent_critic() or self.has_centralized_critic()
+
+
+def _algorithms() -> dict[str, type[AlgorithmConfig]]:
+    """The algorithms that can be in a population, by name."""
+    return {name: config for name, config in algorithm_config_registry.items() if name != "mixed"}

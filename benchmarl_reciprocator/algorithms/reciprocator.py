@@ -35,14 +35,19 @@ class ReciprocatorMixin:
         env_fun = super().process_env_fun(env_fun)
         if not self.reciprocity_config.observe_balance:
             return env_fun
-        algorithm = self.experiment.algorithm
-        members = getattr(algorithm, "algorithms_map", dict.fromkeys(self.group_map, algorithm))
-        groups = [group for group, member in members.items() if member is self]
+        groups = groups_of(self)
         return lambda: TransformedEnv(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
 
     def _get_loss(self, group: str, policy_for_loss, continuous: bool):
         self.reciprocity.add_group(group, self.reciprocity_config)
         return super()._get_loss(group, policy_for_loss, continuous)
+
+
+def groups_of(member: Algorithm) -> list[str]:
+    """The groups that an algorithm has in its experiment: all, or its own in a mixed population."""
+    algorithm = member.experiment.algorithm
+    members = getattr(algorithm, "algorithms_map", dict.fromkeys(member.group_map, algorithm))
+    return [group for group, other in members.items() if other is member]
 
 
 class YamlInThisPackage:

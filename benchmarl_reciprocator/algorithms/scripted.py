@@ -1,0 +1,120 @@
+"""Scripted players as the algorithm of a group: somebody to learn against who does not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+import torch
+from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
+from benchmarl.environments.common import TaskClass
+from benchmarl.models.common import ModelConfig
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModule
+from torch.distributions import Categorical
+from torchrl.data import Composite, Unbounded
+from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
+from torchrl.modules import ProbabilisticActor
+
+from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage, groups_of
+
+MEMORY = "memory"
+
+
+class Scripted(Algorithm):
+    """Plays a scripted player of the task, in on-policy and in off-policy experiments.
+
+    Its groups are not trained: they have no parameters, and leave ``experiment.train_group_map``. What the player
+    remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after every reset.
+
+    Args:
+        experiment (Experiment): of a task with ``players()``, makers of players by name (see
+            :class:`~benchmarl_reciprocator.tasks.players.Player`).
+        player (str): name of one.
+
+    Raises:
+        ValueError: if the task has no such player.
+    """
+
+    def __init__(self, experiment, player: str) -> None:
+        super().__init__(experiment=experiment)
+        players = players_of(experiment.task)
+        if player not in players:
+            raise ValueError(
+                f"algorithm.player={player!r} is not allowed, allowed: the scripted players of task="
+                f"{experiment.task.name.lower()!r} ({', '.join(players) or 'it has none'})"
+            )
+        self.player = players[player]()
+
+    def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        def memory(group: str) -> Composite:
+            shape = (len(self.group_map[group]),)
+            return Composite({MEMORY: Unbounded((*shape, self.player.memory_size))}, shape=shape)
+
+        memories = Composite({group: memory(group) for group in groups_of(self)})
+        return lambda: TransformedEnv(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
+
+    def _get_loss(
+        self, group: str, policy_for_loss: TensorDictModule, continuous: bool
+    ) -> tuple[torch.nn.Module, bool]:
+        self.experiment.train_group_map.pop(group, None)
+        return torch.nn.Module(), False
+
+    def _get_parameters(self, group: str, loss: torch.nn.Module) -> dict[str, Iterable]:
+        return {}
+
+    def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModule:
+        script = TensorDictModule(
+            self.player,
+            in_keys=[(group, "observation"), (group, MEMORY)],
+            out_keys=[(group, "probs"), ("next", group, MEMORY)],
+        )
+        return ProbabilisticActor(
+            script,
+            spec=self.action_spec[group, "action"],
+            in_keys={"probs": (group, "probs")},
+            out_keys=[(group, "action")],
+            distribution_class=Categorical,
+        )
+
+    def _get_policy_for_collection(
+        self, policy_for_loss: TensorDictModule, group: str, continuous: bool
+    ) -> TensorDictModule:
+        return policy_for_loss
+
+    def process_batch(self, group: str, batch: TensorDictBase) -> TensorDictBase:
+        return batch
+
+
+@dataclass
+class ScriptedConfig(YamlInThisPackage, AlgorithmConfig):
+    """Configuration dataclass for :class:`Scripted`.
+
+    Args:
+        player (str): name of one of the task's scripted players.
+    """
+
+    player: str = MISSING
+
+    def associated_class(self) -> type[Algorithm]:
+        """A class named after the player, since BenchMARL names results after the class."""
+        return type(f"scripted_{self.player}", (Scripted,), {"__doc__": Scripted.__doc__})
+
+    @staticmethod
+    def on_policy() -> bool:
+        return True
+
+    @staticmethod
+    def supports_continuous_actions() -> bool:
+        return False
+
+    @staticmethod
+    def supports_discrete_actions() -> bool:
+        return True
+
+
+def players_of(task: TaskClass) -> dict[str, Callable[[], Any]]:
+    """Makers of a task's scripted players, by name; empty where it has none."""
+    players = getattr(task, "players", None)
+    return players() if players is not None else {}
