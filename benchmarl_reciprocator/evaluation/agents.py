@@ -173,6 +173,8 @@ class Team:
                 "social_dilemmas/..., whose agents can be seated"
             )
         self.members = seats(experiment.group_map)
+        group = next(iter(self.members))
+        self.observation_shape = experiment.observation_spec[group, "observation"].shape[1:]
         self.policies = dict(experiment.group_policies)
         self.algorithms = algorithms_by_group(experiment.algorithm_config, experiment.group_map)
         self.hidden = _hidden_states(experiment)

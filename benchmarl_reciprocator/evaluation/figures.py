@@ -77,8 +77,6 @@ def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence
         style = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
         label = name.replace("_", " ")
         axis.plot(times, shares[:, index], style, color=COLOURS[index % len(COLOURS)], linewidth=1.4, label=label)
-    # The beginning is where shares change.
-    axis.set_xscale("symlog", linthresh=10)
     axis.set_xlim(times[0], times[-1])
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("time (in units of 1 / range of scores)", fontsize=8)

@@ -123,7 +123,7 @@ def analyse(
     shares = [[dict(zip(names, np.round(one, 4).tolist())) for one in pair] for pair in found]
     result["mixed"] = [{"row": one, "column": other} for one, other in shares]
     if symmetric:
-        times = np.linspace(0, 200, 401)
+        times = np.linspace(0, 100, 401)
         from_equal = replicator(row, np.full(len(names), 1 / len(names)), times)
         ends = np.stack([replicator(row, rng.dirichlet(np.ones(len(names))), times[::100])[-1] for _ in range(starts)])
         result["replicator"] = {
