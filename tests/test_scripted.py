@@ -93,6 +93,14 @@ def test_only_learners_are_trained(learner: str, small_experiment) -> None:
         assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+def test_models_that_remember_beside_a_player_that_does(small_experiment) -> None:
+    run(population(small_experiment, "model=layers/gru", others="grim"))
+
+
+def test_random_frames_before_learning(small_experiment) -> None:
+    run(population(small_experiment, "experiment.off_policy_init_random_frames=300", focal="iql", others="grim"))
+
+
 @pytest.mark.parametrize("collect_with_grad", [False, True])
 def test_memory_starts_anew_with_every_episode(collect_with_grad: bool, small_experiment) -> None:
     # Episodes of random lengths that end at different times in different environments.
@@ -204,6 +212,12 @@ def test_makers_of_players_survive_pickling() -> None:
         (["algorithm=scripted"], "matching_pennies", r"^algorithm\.player='tit_for_tat' is not.*\(it has none\)"),
         (["algorithm=mixed", "algorithm.others=nobody"], "coins", r"^algorithm\.others='nobody' is not.*ippo.*greedy"),
         (["algorithm=mixed", "algorithm.focal=mixed"], "coins", r"^algorithm\.focal='mixed' is not"),
+        (["algorithm=mixed", "algorithm.others=scripted"], "coins", r"^algorithm\.others='scripted' is not"),
+        (
+            ["algorithm=mixed", "algorithm.others=grim", "algorithm.overrides={grim: {player: all_c}}"],
+            "chicken",
+            r"^algorithm\.overrides\.grim\.player='all_c' is not allowed, allowed: none",
+        ),
         (
             ["algorithm=mixed", "algorithm.groups={agent_0: ippo, agent_1: greedy}"],
             "chicken",

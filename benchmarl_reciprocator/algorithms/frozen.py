@@ -91,6 +91,8 @@ class FrozenPolicy(TensorDictModuleBase):
         self.members = seats(group_map)[group]
         self.in_keys = [*((other, "observation") for other in self.groups), (group, MEMORY)]
         self.out_keys = [(group, "action"), ("next", group, MEMORY)]
+        # Without anything on a device TorchRL's collector warns of the policy.
+        self.register_buffer("device", torch.zeros(()), persistent=False)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         observations = _joint(tensordict, self.groups, "observation")

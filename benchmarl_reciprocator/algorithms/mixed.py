@@ -145,11 +145,12 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         for name, options in (self.overrides or {}).items():
             if name not in names:
                 raise ValueError(f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}")
-            known = [field.name for field in fields(classes[name])]
+            known = [] if classes[name] is ScriptedConfig else [field.name for field in fields(classes[name])]
             for option, value in options.items():
                 if option not in known:
                     raise ValueError(
-                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: {', '.join(known)}"
+                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "
+                        f"{', '.join(known) or 'none'}"
                     )
         by_policy = {
             name: member.on_policy() for name, member in classes.items() if not issubclass(member, NotTrainedConfig)
@@ -209,5 +210,5 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
 
 
 def _algorithms() -> dict[str, type[AlgorithmConfig]]:
-    """The algorithms that can be in a population, by name."""
-    return {name: config for name, config in algorithm_config_registry.items() if name != "mixed"}
+    """The algorithms that can be in a population, by name. Scripted ones are there by their player's name."""
+    return {name: config for name, config in algorithm_config_registry.items() if name not in ("mixed", "scripted")}

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+import torch
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.environments.common import TaskClass
 from benchmarl.models.common import ModelConfig
 from tensordict.nn import TensorDictModule
+from torch import Tensor
 from torch.distributions import Categorical
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
@@ -23,7 +25,8 @@ MEMORY = "memory"
 
 class Scripted(NotTrained):
     """Plays a scripted player of the task. What it remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after
-    every reset.
+    every reset. Exploration is the learners' and leaves the script alone, but in
+    ``experiment.off_policy_init_random_frames`` TorchRL lets everybody act at random.
 
     Args:
         experiment (Experiment): of a task with ``players()``, makers of players by name (see
@@ -46,15 +49,16 @@ class Scripted(NotTrained):
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
         def memory(group: str) -> Composite:
-            shape = (len(self.group_map[group]),)
-            return Composite({MEMORY: Unbounded((*shape, self.player.memory_size))}, shape=shape)
+            shape, device = (len(self.group_map[group]),), self.experiment_config.sampling_device
+            values = Unbounded((*shape, self.player.memory_size), device=device)
+            return Composite({MEMORY: values}, shape=shape, device=device)
 
         memories = Composite({group: memory(group) for group in groups_of(self)})
         return lambda: TransformedEnv(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModule:
         script = TensorDictModule(
-            self.player,
+            _Script(self.player).to(self.device),
             in_keys=[(group, "observation"), (group, MEMORY)],
             out_keys=[(group, "probs"), ("next", group, MEMORY)],
         )
@@ -80,6 +84,18 @@ class ScriptedConfig(NotTrainedConfig):
     def associated_class(self) -> type[Algorithm]:
         """A class named after the player, since BenchMARL names results after the class."""
         return type(f"scripted_{self.player}", (Scripted,), {"__doc__": Scripted.__doc__})
+
+
+class _Script(torch.nn.Module):
+    """A player as a module that has a device: without one TorchRL's collector warns of the policy."""
+
+    def __init__(self, player: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.player = player
+        self.register_buffer("device", torch.zeros(()), persistent=False)
+
+    def forward(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.player(observation, memory)
 
 
 def players_of(task: TaskClass) -> dict[str, Callable[[], Any]]:
