@@ -20,6 +20,7 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 
 import benchmarl_reciprocator
 from benchmarl_reciprocator.algorithms.joint_batch import seats
+from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity import STATE_KEY
 from benchmarl_reciprocator.influence import ObservedBalance
 
@@ -256,7 +257,7 @@ def algorithms_by_group(config: Any, group_map: dict[str, list[str]]) -> dict[st
         config (AlgorithmConfig): of the experiment.
         group_map (dict): agents' names by group.
     """
-    if isinstance(config, benchmarl_reciprocator.MixedConfig):
+    if isinstance(config, MixedConfig):
         return config.assign(group_map)
     return dict.fromkeys(group_map, config.associated_class().__name__.lower())
 

@@ -9,13 +9,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from benchmarl.algorithms.common import AlgorithmConfig
+from benchmarl.environments.common import TaskClass
+from benchmarl.experiment import ExperimentConfig
+from benchmarl.models.common import ModelConfig
 from omegaconf import OmegaConf
 
 import benchmarl_reciprocator
+from benchmarl_reciprocator.algorithms.mixed import MixedConfig
+from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.evaluation.agents import algorithms_by_group
 from benchmarl_reciprocator.runs import RECORD
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
@@ -46,6 +51,12 @@ class Checkpoint:
     task: SocialDilemmaClass
     algorithm: AlgorithmConfig
     named: bool
+
+    def learns(self, member: str) -> bool:
+        """Whether the agents of one of its algorithms were trained."""
+        config = self.algorithm
+        member_class = config.member_classes()[member] if isinstance(config, MixedConfig) else type(config)
+        return not issubclass(member_class, NotTrainedConfig)
 
     def seats_by_member(self) -> dict[str, list[int]]:
         """Seats of the agents that each algorithm trained, by the algorithm's name."""
@@ -145,6 +156,31 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
     return task, able
 
 
+class Setup(NamedTuple):
+    """What BenchMARL saves of an experiment beside its checkpoints, in this order."""
+
+    task: TaskClass
+    options: dict[str, Any]
+    algorithm: AlgorithmConfig
+    model: ModelConfig
+    seed: int
+    experiment: ExperimentConfig
+    critic_model: ModelConfig
+
+
+def read_setup(checkpoint: Path) -> Setup:
+    """What the experiment of a checkpoint was made of.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    config = checkpoint.resolve().parent.parent / "config.pkl"
+    if not config.is_file():
+        raise ValueError(f"there is no {config}, allowed: a checkpoint in the folder of its experiment")
+    with open(config, "rb") as opened:
+        return Setup(*(pickle.load(opened) for _ in Setup._fields))
+
+
 def _newest_of_each(folder: Path) -> list[Path]:
     newest: dict[Path, Path] = {}
     for file in sorted(folder.rglob("checkpoint_*.pt")):
@@ -160,12 +196,8 @@ def _frames(file: Path) -> int:
 
 def _read(file: Path, named: bool) -> Checkpoint:
     experiment = file.resolve().parent.parent
-    config = experiment / "config.pkl"
-    if not config.is_file():
-        raise ValueError(f"there is no {config.name} in {experiment}")
-    with open(config, "rb") as opened:
-        # In BenchMARL's order: task, its options, algorithm, model, seed.
-        task, options, algorithm, _, seed = (pickle.load(opened) for _ in range(5))
+    setup = read_setup(file)
+    task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
     if not isinstance(task, SocialDilemmaClass):
         raise ValueError(f"task={task.env_name()}/{task.name.lower()} is not allowed, allowed: social_dilemmas/...")
     saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)

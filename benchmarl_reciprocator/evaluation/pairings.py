@@ -90,8 +90,9 @@ def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
     for name, by_seed in populations.items():
         first = next(iter(by_seed.values()))
         members = first.seats_by_member()
-        learners = {member: seats for member, seats in members.items() if member not in first.task.players()}
-        for member, seats in learners.items():
+        for member, seats in members.items():
+            if not first.learns(member):
+                continue
             label = name if len(members) == 1 else f"{name}: {member}"
             contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats)))
     return contestants
@@ -157,9 +158,9 @@ def play_missing(
     records = []
     for pairing in tqdm(pairings, unit="pairing"):
         identity = pairing.identity(task, episodes)
-        digest = hashlib.sha1(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        file = folder / RECORDS / f"{_slug(pairing.row.name)}__{_slug(pairing.column.name)}__{digest[:12]}.json"
-        record = _earlier(file)
+        digest = digest_of(identity)
+        file = folder / RECORDS / f"{slug(pairing.row.name)}__{slug(pairing.column.name)}__{digest}.json"
+        record = earlier_record(file)
         if record is None:
             try:
                 agents = _seated(pairing, env.n_agents, loaded, players)
@@ -175,7 +176,9 @@ def play_missing(
     return records
 
 
-def meet(env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent], seed: int) -> dict[str, Any]:
+def meet(
+    env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent], seed: int, focal: int = 0
+) -> dict[str, Any]:
     """What comes out when agents play.
 
     Args:
@@ -183,10 +186,11 @@ def meet(env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent
         task (SocialDilemmaClass): whose measures are taken.
         agents (sequence of Agent): who sits in each seat.
         seed (int): of the environments and the actions.
+        focal (int): whose seat is the ``row``.
 
     Returns:
-        dict: ``per_step`` and ``per_episode``, the scores of the agent in seat 0 (``row``) and of all others
-        (``column``, their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
+        dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
+        their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
     """
     torch.manual_seed(seed)
     env.set_seed(seed)
@@ -196,22 +200,22 @@ def meet(env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent
     by_agent = scores.mean(0)
     measured = task.options.metrics(trajectories, valid)
     measures = {
-        name: _sides([measured[f"agent_{seat}_{name}"].double().nanmean().item() for seat in range(len(agents))])
+        name: _sides([measured[f"agent_{seat}_{name}"].double().nanmean().item() for seat in range(len(agents))], focal)
         for name in measured
         # What is measured for all and for each agent: the task's measure of cooperation.
         if f"agent_0_{name}" in measured
     }
     return {
-        "per_step": _sides((by_agent / steps).tolist()),
-        "per_episode": _sides(by_agent.tolist()),
+        "per_step": _sides((by_agent / steps).tolist(), focal),
+        "per_episode": _sides(by_agent.tolist(), focal),
         "steps": steps,
         "measures": measures,
     }
 
 
-def _sides(by_agent: list[float]) -> dict[str, float | None]:
-    others = by_agent[1:]
-    sides = {"row": by_agent[0], "column": sum(others) / len(others)}
+def _sides(by_agent: list[float], focal: int) -> dict[str, float | None]:
+    others = [value for seat, value in enumerate(by_agent) if seat != focal]
+    sides = {"row": by_agent[focal], "column": sum(others) / len(others)}
     # A measure can be undefined: JSON knows no nan.
     return {side: value if value == value else None for side, value in sides.items()}
 
@@ -232,7 +236,13 @@ def _seated(
     return agents
 
 
-def _earlier(file: Path) -> dict[str, Any] | None:
+def digest_of(identity: dict[str, Any]) -> str:
+    """A short name for all that decides what comes out."""
+    return hashlib.sha1(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def earlier_record(file: Path) -> dict[str, Any] | None:
+    """The record that an earlier command left, if it can be read."""
     try:
         return json.loads(file.read_text())
     except FileNotFoundError:
@@ -249,7 +259,8 @@ def write_json(file: Path, content: Any) -> None:
     os.replace(partial, file)
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """``name`` for use in a file's name."""
     return "".join(character if character.isalnum() else "_" for character in name.lower()).strip("_")[:40]
 
 
