@@ -34,6 +34,7 @@ def trained(small_experiment, *overrides: str, preset: str) -> tuple[Experiment,
     experiment = small_experiment(
         *overrides,
         "experiment.checkpoint_at_end=True",
+        "task.max_steps=8",
         "experiment.max_n_iters=1",
         "experiment.evaluation=False",
         preset=preset,
