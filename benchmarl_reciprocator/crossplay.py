@@ -179,14 +179,16 @@ def describe(analysis: dict[str, Any]) -> str:
         )
     if analysis["n_agents"] > 2:
         text.append("With more than two agents: only whether a population is a best response to all others being it.")
-    if not analysis["pure"]:
-        text.append("No pure equilibrium.")
-    for pure in analysis["pure"]:
-        gain = pure["gain_from_leaving"]
-        text.append(
-            f"**{pure['row']}** with **{pure['column']}** is a pure Nash equilibrium (the best deviation changes its "
-            f"score by {gain:.3f}; so in {pure['share_of_resamples']:.0%} of bootstrap resamples)."
-        )
+    text.append(
+        f"Pure Nash equilibria, up to gains of {analysis['tolerance']:.0%} of the range of scores (best gain from "
+        "leaving; share of bootstrap resamples in which it is one):"
+    )
+    found = [
+        f"**{pure['row']}** with **{pure['column']}** ({pure['gain_from_leaving']:+.3f}; "
+        f"{pure['share_of_resamples']:.0%})"
+        for pure in analysis["pure"]
+    ]
+    text.append(f"{', '.join(found) or 'none'}.")
     if analysis["mixed"] is not None:
         mixed = [
             pair for pair in analysis["mixed"] if max(pair["row"].values()) < 1 or max(pair["column"].values()) < 1

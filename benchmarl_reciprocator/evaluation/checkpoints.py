@@ -98,7 +98,7 @@ def find_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
     if not found:
         listed = ", ".join(map(str, places))
         raise ValueError(f"no checkpoint was found in {listed}, allowed: folders with .../checkpoints/checkpoint_*.pt")
-    return _one_for_each_seed(found.values())
+    return list(found.values())
 
 
 def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> tuple[SocialDilemmaClass, list]:
@@ -110,8 +110,8 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
             ``"task.<option>=<value>"``.
 
     Returns:
-        tuple[SocialDilemmaClass, list of Checkpoint]: the game, and the checkpoints that can play it; the others were
-        found in a folder, and left out with a warning.
+        tuple[SocialDilemmaClass, list of Checkpoint]: the game, and the checkpoints that can play it, one for each
+        population and seed; the others were found in a folder, and left out with a warning.
 
     Raises:
         ValueError: on a bad override, if the checkpoints' games differ and none was chosen, or if a checkpoint that was
@@ -153,7 +153,7 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
             f"{ {key: task.config[key] for key in sorted({other.split('=')[0] for other in others})} }",
             stacklevel=2,
         )
-    return task, able
+    return task, _one_for_each_seed(able, task)
 
 
 class Setup(NamedTuple):
@@ -227,18 +227,23 @@ def _record(experiment: Path) -> dict[str, Any]:
     return {}
 
 
-def _one_for_each_seed(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Of several runs with one population, task and seed the last saved, with a warning: they cannot be told apart."""
-    chosen: dict[tuple, Checkpoint] = {}
+def _one_for_each_seed(checkpoints: Sequence[Checkpoint], task: SocialDilemmaClass) -> list[Checkpoint]:
+    """Of several runs with one population and seed, which cannot be told apart, that whose options are the game's, else
+    the last saved. The others are left out, with a warning.
+    """
+
+    def rank(checkpoint: Checkpoint) -> tuple[bool, float]:
+        return not _differing(checkpoint, task), checkpoint.file.stat().st_mtime
+
+    chosen: dict[tuple[str, int], Checkpoint] = {}
     for checkpoint in checkpoints:
-        key = (checkpoint.population, checkpoint.task.name, str(checkpoint.task.config), checkpoint.seed)
-        other = chosen.get(key)
-        if other is not None:
-            older, checkpoint = sorted((other, checkpoint), key=lambda one: one.file.stat().st_mtime)
+        key = (checkpoint.population, checkpoint.seed)
+        if key in chosen:
+            left_out, checkpoint = sorted((chosen[key], checkpoint), key=rank)
             warnings.warn(
-                f"skipped {older.file}: {checkpoint.file} is of the same population "
-                f"({checkpoint.population!r}) and seed ({checkpoint.seed}), and newer",
-                stacklevel=2,
+                f"skipped {left_out.file}: {checkpoint.file} is of the same population "
+                f"({checkpoint.population!r}) and seed ({checkpoint.seed})",
+                stacklevel=3,
             )
         chosen[key] = checkpoint
     return list(chosen.values())

@@ -12,19 +12,21 @@ import numpy as np
 ENUMERABLE = 8
 
 
-def pure_equilibria(row: np.ndarray, column: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+def pure_equilibria(row: np.ndarray, column: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
     """Which pairs of strategies are pure Nash equilibria.
 
     Args:
         row (ndarray): payoffs of who chooses the row, ``[*B, P, Q]``.
         column (ndarray): payoffs of who chooses the column, ``[*B, P, Q]``.
-        tolerance (float): a deviation that gains no more does not count.
+        tolerance (float): a deviation that gains no more than this share of the range of all payoffs does not count.
 
     Returns:
         ndarray: boolean ``[*B, P, Q]``.
     """
-    best_row = row >= row.max(-2, keepdims=True) - tolerance
-    best_column = column >= column.max(-1, keepdims=True) - tolerance
+    both = np.concatenate([row, column], -2)
+    margin = tolerance * np.ptp(both, axis=(-2, -1), keepdims=True) + 1e-9
+    best_row = row >= row.max(-2, keepdims=True) - margin
+    best_column = column >= column.max(-1, keepdims=True) - margin
     return best_row & best_column
 
 
@@ -73,6 +75,7 @@ def analyse(
     names: list[str],
     symmetric: bool,
     n_agents: int = 2,
+    tolerance: float = 0.01,
     resamples: int = 1000,
     starts: int = 100,
     seed: int = 0,
@@ -86,22 +89,24 @@ def analyse(
             an equilibrium by itself.
         n_agents (int): of the game. With more than two the column stands for all others, so that only populations that
             are best against themselves can be found.
+        tolerance (float): of pure equilibria, see :func:`pure_equilibria`: played scores are never exactly equal.
         resamples (int): bootstrap resamples of the pairs, for how sure a pure equilibrium is.
         starts (int): random starts of the replicator dynamics.
         seed (int): of both.
 
     Returns:
-        dict: ``payoffs`` ``[P][P]``; ``pure``: every pure equilibrium, its ``gain_from_leaving`` (at most 0) and the
+        dict: ``payoffs`` ``[P][P]``; ``pure``: every pure equilibrium, its ``gain_from_leaving`` and the
         ``share_of_resamples`` in which it is one; ``mixed`` and their ``method``; ``replicator``: shares ``[T][P]``
         from equal shares, and the share of random starts that ends in each population. What does not apply is ``None``.
     """
     rng = np.random.default_rng(seed)
     row, column = _means(samples, names, symmetric, n_agents, None)
     drawn = [_means(samples, names, symmetric, n_agents, rng) for _ in range(resamples)]
-    often = pure_equilibria(*(np.stack(side) for side in zip(*drawn))).mean(0)
+    often = pure_equilibria(*(np.stack(side) for side in zip(*drawn)), tolerance).mean(0)
     pure = []
-    for i, j in zip(*np.nonzero(pure_equilibria(row, column))):
-        if n_agents > 2 and i != j:
+    for i, j in zip(*np.nonzero(pure_equilibria(row, column, tolerance))):
+        # The same in both orders where seats are alike; among many, only all alike can be told.
+        if (n_agents > 2 and i != j) or (symmetric and j < i):
             continue
         gain = max(
             np.delete(row[:, j], i).max(initial=-np.inf) - row[i, j],
@@ -115,7 +120,14 @@ def analyse(
                 "share_of_resamples": float(often[i, j]),
             }
         )
-    result = {"names": names, "symmetric": symmetric, "n_agents": n_agents, "payoffs": row.tolist(), "pure": pure}
+    result = {
+        "names": names,
+        "symmetric": symmetric,
+        "n_agents": n_agents,
+        "tolerance": tolerance,
+        "payoffs": row.tolist(),
+        "pure": pure,
+    }
     result |= {"mixed": None, "method": None, "replicator": None}
     if n_agents > 2:
         return result
