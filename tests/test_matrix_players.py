@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -117,6 +118,36 @@ def test_extortion_of_press_and_dyson() -> None:
     player = extortion(MatrixGame(symmetric_table(CONVENTIONAL)), chi=3.0)
     # After DD, DC; CD, CC.
     torch.testing.assert_close(player.after, torch.tensor([[0, 7 / 26], [1 / 2, 11 / 13]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("all_c", "Cooperator"),
+        ("all_d", "Defector"),
+        ("tit_for_tat", "TitForTat"),
+        ("suspicious_tit_for_tat", "SuspiciousTitForTat"),
+        ("grim", "Grudger"),
+        ("win_stay_lose_shift", "WinStayLoseShift"),
+    ],
+)
+def test_answers_are_those_of_the_axelrod_library(name: str, theirs: str) -> None:
+    axelrod = pytest.importorskip("axelrod")
+    for moves in product("CD", repeat=5):
+        opponent = axelrod.MockPlayer([axelrod.Action.from_char(move) for move in moves])
+        match = axelrod.Match((getattr(axelrod, theirs)(), opponent), turns=5)
+        own = "".join(str(pair[0]) for pair in match.play())
+        expected = [float(move == "C") for move in own]
+        assert answers(PLAYERS[name], own, "".join(moves))[:-1] == expected
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("generous_tit_for_tat", "GTFT"), ("extortion", "ZDExtort3")])
+def test_chances_are_those_of_the_axelrod_library(name: str, theirs: str) -> None:
+    axelrod = pytest.importorskip("axelrod")
+    player = PLAYERS[name](MatrixGame(symmetric_table(CONVENTIONAL)))
+    chances = {f"{own}{other}": float(p) for (own, other), p in getattr(axelrod, theirs)()._four_vector.items()}
+    expected = torch.tensor([[chances["DD"], chances["DC"]], [chances["CD"], chances["CC"]]])
+    torch.testing.assert_close(player.after, expected)
 
 
 def long_run_rewards(player: MemoryOne, other: Tensor, row: Tensor) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def actions(batch: TensorDictBase, agent: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("player", matrix_players.PLAYERS)
 def test_a_learner_against_every_player_of_matrix_games(player: str, small_experiment) -> None:
-    experiment = population(small_experiment, others=player)
+    experiment = population(small_experiment, "experiment.evaluation=False", others=player)
     batches = run(experiment)
     assert experiment.algorithm_name == f"mixed_1_ippo_others_{player}"
     assert len(batches.collected) == 2
@@ -63,8 +63,10 @@ def test_a_learner_against_every_player_of_matrix_games(player: str, small_exper
 
 @pytest.mark.parametrize("player", coin_players.PLAYERS)
 def test_a_learner_against_every_player_of_coins(player: str, small_experiment) -> None:
-    batches = run(population(small_experiment, others=player, focal="reciprocator", preset="coins"))
-    assert len(batches.collected) == 2
+    experiment = population(
+        small_experiment, "experiment.evaluation=False", others=player, focal="reciprocator", preset="coins"
+    )
+    assert len(run(experiment).collected) == 2
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -179,7 +181,12 @@ def test_several_players_in_one_population(small_experiment) -> None:
 
 
 def test_reciprocators_that_see_their_balance_against_a_player(small_experiment) -> None:
-    run(population(small_experiment, "algorithm.tuning={observe_balance: true}", focal="reciprocator", others="grim"))
+    experiment = population(
+        small_experiment, "algorithm.tuning={observe_balance: true}", focal="reciprocator", others="grim"
+    )
+    batch = run(experiment).collected[-1]
+    assert batch.get(("agent_0", "balance")).any()
+    assert batch.get(("agent_1", "memory")).any()
 
 
 def test_checkpoints_reload_and_evaluate(small_experiment) -> None:
