@@ -28,6 +28,7 @@ _HOMES = {
         "unilateral_deviations",
         "value_influence",
     ),
+    "algorithms.frozen": ("Frozen", "FrozenConfig"),
     "algorithms.mixed": ("Mixed", "MixedConfig"),
     "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
     "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),

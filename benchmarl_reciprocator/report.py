@@ -24,15 +24,16 @@ import markdown as markdown_renderer
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.aggregates import (
+from benchmarl_reciprocator.evaluation.figures import plot_curves, plot_intervals, plot_profiles
+from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows, read_results
+from benchmarl_reciprocator.evaluation.statistics import (
     FEW_SEEDS,
     interquartile_mean,
     performance_profiles,
     probability_of_improvement,
+    show,
 )
-from benchmarl_reciprocator.evaluation.report_figures import plot_curves, plot_intervals, plot_profiles
-from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows, read_results
-from benchmarl_reciprocator.results import markdown
+from benchmarl_reciprocator.evaluation.tables import markdown
 
 # The first of these that a task measures is its measure of cooperation.
 COOPERATION = {
@@ -209,7 +210,7 @@ def _by_role(ends: pd.DataFrame, agents: Sequence[str]) -> str:
 
 def _interval(values: pd.Series) -> str:
     values = values.dropna()
-    return str(interquartile_mean(values.to_numpy()[:, None])) if len(values) else "-"
+    return show(*interquartile_mean(values.to_numpy()[:, None])) if len(values) else "-"
 
 
 def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
@@ -230,7 +231,7 @@ def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
     table = pd.DataFrame(
         {
             "population": list(intervals),
-            "normalised return": [str(interval) for interval in intervals.values()],
+            "normalised return": [show(*interval) for interval in intervals.values()],
             "tasks": len(tasks),
             "seeds": [len(matrix) for matrix in matrices.values()],
         }
@@ -246,7 +247,7 @@ def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
             {
                 "population": one,
                 **{
-                    f"over {other}": "" if one == other else str(probability_of_improvement(matrices[one], matrix))
+                    f"over {other}": "" if one == other else show(*probability_of_improvement(matrices[one], matrix))
                     for other, matrix in matrices.items()
                 },
             }

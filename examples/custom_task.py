@@ -23,6 +23,9 @@ SMALL_SHARE, LARGE_SHARE = 0.05, 0.2
 class CommonPoolEnv(SocialDilemmaEnv):
     """``n_agents`` harvest from one pool in [0, 1]; action 0 takes the small share of it, action 1 the large one."""
 
+    # Whoever plays in one seat can play in another: the pool looks the same from all.
+    interchangeable_seats = True
+
     def __init__(self, n_agents: int, growth: float, **kwargs) -> None:
         super().__init__([2] * n_agents, observation_shape=[1], state_shape=[1], info={"restraint": 1}, **kwargs)
         self.growth = growth
@@ -41,7 +44,7 @@ class CommonPoolEnv(SocialDilemmaEnv):
     def observations(self) -> Tensor:
         return self._pool[:, None, None].expand(-1, self.n_agents, 1)
 
-    def state(self) -> Tensor:
+    def state(self, first_seat: int = 0) -> Tensor:
         return self._pool.unsqueeze(-1)
 
 

@@ -159,12 +159,18 @@ class CoinsEnv(SocialDilemmaEnv):
     def observations(self) -> Tensor:
         return self._see(self._seen_from)
 
-    def state(self) -> Tensor:
+    def state(self, first_seat: int = 0) -> Tensor:
         """The whole board: as the first agent sees it where ``view`` is ``None``, else around every agent."""
         seen = self._see(self._seen_whole)
         if self.view is None:
-            return seen[:, 0]
+            return seen[:, first_seat]
+        if first_seat:
+            seen = seen.roll(-first_seat, 1)
         return seen.movedim(1, -2).flatten(-2) if self.observation == "image" else seen.flatten(1)
+
+    @property
+    def interchangeable_seats(self) -> bool:
+        return True
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment's board, ``[H, W, 3]`` bytes, see

@@ -109,8 +109,20 @@ class SocialDilemmaEnv(EnvBase):
         """What each agent sees now, from its own point of view: ``[B, N, *O]``, float."""
 
     @abstractmethod
-    def state(self) -> Tensor:
-        """The global state now: ``[B, *S]``, float."""
+    def state(self, first_seat: int = 0) -> Tensor:
+        """The global state now: ``[B, *S]``, float.
+
+        Args:
+            first_seat (int): the state as if the seats were counted from this one on. It is not 0 only where
+                :attr:`interchangeable_seats`, and a game without them need not take it.
+        """
+
+    @property
+    def interchangeable_seats(self) -> bool:
+        """Whether the game is the same from every seat: whoever plays in one of them can play in another. A game that
+        says so shows its :meth:`state` from any seat.
+        """
+        return False
 
     def random(self, *shape: int) -> Tensor:
         """Uniform random numbers ``[*shape]`` in ``[0, 1)`` from the environments' own generator."""

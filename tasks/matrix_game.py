@@ -127,8 +127,16 @@ class MatrixGameEnv(SocialDilemmaEnv):
     def observations(self) -> Tensor:
         return self._encode(self._last[:, self._own_view], self._place)
 
-    def state(self) -> Tensor:
-        return self._encode(self._last, self._place[0])
+    def state(self, first_seat: int = 0) -> Tensor:
+        return self._encode(self._last[:, self._own_view[first_seat]], self._place[first_seat])
+
+    @property
+    def interchangeable_seats(self) -> bool:
+        """Whether the payoffs stay what they are when all agents move on by a seat."""
+        order = [*range(1, self.n_agents), 0]
+        return len(set(self.n_actions)) == 1 and torch.equal(
+            self.payoffs.permute(*order, self.n_agents)[..., order], self.payoffs
+        )
 
     def _encode(self, actions: Tensor, place: Tensor) -> Tensor:
         """One-hot of joint actions ``[*B, N]`` and the flag of the first step, ``[*B, O]``."""

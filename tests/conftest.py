@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,37 @@ def small_experiment(tmp_path: Path):
         return load_experiment([*chosen, *SMALL, f"experiment.save_folder={tmp_path}", *overrides], **kwargs)
 
     return make
+
+
+def saved_run(folder: Path, population: str, seed: int, *overrides: str) -> None:
+    """A run of one iteration as a suite leaves it: a record, and an experiment with a checkpoint below."""
+    run = folder / "runs" / f"{population.lower()}_seed_{seed}"
+    run.mkdir(parents=True)
+    # Short episodes: they are played many times over.
+    options = (
+        "task.max_steps=8",
+        "experiment.max_n_iters=1",
+        "experiment.checkpoint_at_end=True",
+        "experiment.evaluation=False",
+    )
+    experiment = load_experiment([*overrides, *SMALL, *options, f"seed={seed}", f"experiment.save_folder={run}"])
+    experiment.run()
+    (run / "run.json").write_text(json.dumps({"population": population, "overrides": [*overrides], "seed": seed}))
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two populations of the prisoner's dilemma, two seeds each."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for seed in (0, 1):
+        saved_run(folder, "Recip", seed, "algorithm=reciprocator", "+preset=prisoners_dilemma")
+        saved_run(folder, "Mixed", seed, "algorithm=mixed", "+preset=prisoners_dilemma")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public_goods(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one population of the public goods game with three players."""
+    folder = tmp_path_factory.mktemp("public_goods")
+    saved_run(folder, "Ippo", 0, "algorithm=ippo", "+preset=public_goods")
+    return folder

@@ -21,7 +21,8 @@ from benchmarl_reciprocator.algorithms import shipped_algorithms
 from benchmarl_reciprocator.tasks.task import shipped_tasks
 
 TASKS = shipped_tasks()
-ALGORITHMS = [*shipped_algorithms(), "ippo", "mappo", "qmix", "vdn", "iql"]
+# A frozen agent needs a checkpoint.
+ALGORITHMS = [*sorted({*shipped_algorithms()} - {"frozen"}), "ippo", "mappo", "qmix", "vdn", "iql"]
 
 
 def evaluations(experiment: Experiment) -> dict:
@@ -78,7 +79,7 @@ def test_every_algorithm_trains_evaluates_and_reloads(name: str, small_experimen
 
 
 @pytest.mark.parametrize("continuous", [True, False])
-@pytest.mark.parametrize("name", sorted({*shipped_algorithms()} - {"scripted"}))
+@pytest.mark.parametrize("name", sorted({*shipped_algorithms()} - {"frozen", "scripted"}))
 def test_every_algorithm_trains_on_a_task_that_is_not_ours(name: str, continuous: bool, small_experiment) -> None:
     experiment = small_experiment(
         f"algorithm={name}",

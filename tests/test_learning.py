@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarl_reciprocator import load_experiment
-from benchmarl_reciprocator.results import final_rows, read_evaluations
+from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations
 
 pytestmark = pytest.mark.learning
 

@@ -244,7 +244,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
-    from benchmarl_reciprocator.results import read_evaluations
+    from benchmarl_reciprocator.evaluation.result_files import read_evaluations
 
     evaluations = read_evaluations(json_file)
     assert evaluations["frames"].max() == frames * iterations

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarl_reciprocator.evaluation.aggregates import (
-    Interval,
+from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations, read_results
+from benchmarl_reciprocator.evaluation.statistics import (
     interquartile_mean,
     interquartile_means_over_time,
     performance_profiles,
     probability_of_improvement,
+    show,
 )
-from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations, read_results
 from benchmarl_reciprocator.report import write_report
 
 # Ten evaluations of two episodes: an agent's return rises from 0 to 9 over training.
@@ -175,11 +175,11 @@ def test_interquartile_mean_and_its_interval() -> None:
     assert interval.estimate == 1.5
     assert 0 <= interval.low < 1.5 < interval.high <= 100
     # One seed has no interval; resampling is repeatable.
-    assert str(interquartile_mean(scores[:1])) == "0.00"
+    assert show(*interquartile_mean(scores[:1])) == "0.00"
     assert interquartile_mean(scores) == interval
     over_time = interquartile_means_over_time(np.stack([scores[:, 0], 2 * scores[:, 0]], axis=-1))
     assert over_time[:, 0].tolist() == [1.5, 3.0]
-    assert str(Interval(-0.001, -0.2, 0.1)) == "0.00 [-0.20, 0.10]"
+    assert show(-0.001, -0.2, 0.1) == "0.00 [-0.20, 0.10]"
 
 
 def test_probability_of_improvement_counts_pairs() -> None:

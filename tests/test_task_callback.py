@@ -11,7 +11,7 @@ import torch
 from benchmarl.experiment import Experiment
 
 from benchmarl_reciprocator import GroupingWarning
-from benchmarl_reciprocator.results import read_evaluations
+from benchmarl_reciprocator.evaluation.result_files import read_evaluations
 
 
 @pytest.mark.parametrize("algorithm", ["mappo", "qmix", "vdn", "reciprocator_mappo"])

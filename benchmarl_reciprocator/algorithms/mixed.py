@@ -12,6 +12,7 @@ from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
 from benchmarl.environments.common import TaskClass
 from torchrl.envs import EnvBase
 
+from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
 from benchmarl_reciprocator.algorithms.scripted import ScriptedConfig, players_of
 
@@ -151,7 +152,9 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
                         f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "
                         f"{', '.join(known) or 'none'}"
                     )
-        by_policy = {name: member.on_policy() for name, member in classes.items() if member is not ScriptedConfig}
+        by_policy = {
+            name: member.on_policy() for name, member in classes.items() if not issubclass(member, NotTrainedConfig)
+        }
         if len(set(by_policy.values())) > 1:
             listed = ", ".join(f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items())
             key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
@@ -187,7 +190,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
     # BenchMARL asks these many times in every iteration, hence of the classes: no file is read.
 
     def on_policy(self) -> bool:
-        learners = (member for member in self.member_classes().values() if member is not ScriptedConfig)
+        learners = (member for member in self.member_classes().values() if not issubclass(member, NotTrainedConfig))
         return next(learners, ScriptedConfig).on_policy()
 
     def supports_continuous_actions(self) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any
 
 import torch
-from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
+from benchmarl.algorithms.common import Algorithm
 from benchmarl.environments.common import TaskClass
 from benchmarl.models.common import ModelConfig
-from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor
 from torch.distributions import Categorical
@@ -18,17 +17,16 @@ from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
 from torchrl.modules import ProbabilisticActor
 
-from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage, groups_of
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig
+from benchmarl_reciprocator.algorithms.reciprocator import groups_of
 
 MEMORY = "memory"
 
 
-class Scripted(Algorithm):
-    """Plays a scripted player of the task, in on-policy and in off-policy experiments.
-
-    Its groups are not trained: they have no parameters, and leave ``experiment.train_group_map``. What the player
-    remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after every reset. Exploration is the learners' and
-    leaves the script alone, but in ``experiment.off_policy_init_random_frames`` TorchRL lets everybody act at random.
+class Scripted(NotTrained):
+    """Plays a scripted player of the task. What it remembers is at ``(group, "memory")`` ``[*B, n, M]``, zeros after
+    every reset. Exploration is the learners' and leaves the script alone, but in
+    ``experiment.off_policy_init_random_frames`` TorchRL lets everybody act at random.
 
     Args:
         experiment (Experiment): of a task with ``players()``, makers of players by name (see
@@ -58,15 +56,6 @@ class Scripted(Algorithm):
         memories = Composite({group: memory(group) for group in groups_of(self)})
         return lambda: TransformedEnv(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
 
-    def _get_loss(
-        self, group: str, policy_for_loss: TensorDictModule, continuous: bool
-    ) -> tuple[torch.nn.Module, bool]:
-        self.experiment.train_group_map.pop(group, None)
-        return torch.nn.Module(), False
-
-    def _get_parameters(self, group: str, loss: torch.nn.Module) -> dict[str, Iterable]:
-        return {}
-
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModule:
         script = TensorDictModule(
             _Script(self.player).to(self.device),
@@ -81,17 +70,9 @@ class Scripted(Algorithm):
             distribution_class=Categorical,
         )
 
-    def _get_policy_for_collection(
-        self, policy_for_loss: TensorDictModule, group: str, continuous: bool
-    ) -> TensorDictModule:
-        return policy_for_loss
-
-    def process_batch(self, group: str, batch: TensorDictBase) -> TensorDictBase:
-        return batch
-
 
 @dataclass
-class ScriptedConfig(YamlInThisPackage, AlgorithmConfig):
+class ScriptedConfig(NotTrainedConfig):
     """Configuration dataclass for :class:`Scripted`.
 
     Args:
@@ -103,18 +84,6 @@ class ScriptedConfig(YamlInThisPackage, AlgorithmConfig):
     def associated_class(self) -> type[Algorithm]:
         """A class named after the player, since BenchMARL names results after the class."""
         return type(f"scripted_{self.player}", (Scripted,), {"__doc__": Scripted.__doc__})
-
-    @staticmethod
-    def on_policy() -> bool:
-        return True
-
-    @staticmethod
-    def supports_continuous_actions() -> bool:
-        return False
-
-    @staticmethod
-    def supports_discrete_actions() -> bool:
-        return True
 
 
 class _Script(torch.nn.Module):

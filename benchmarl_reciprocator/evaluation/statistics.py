@@ -1,4 +1,4 @@
-"""Aggregates over seeds and tasks by rliable (Agarwal et al. 2021, arXiv 2108.13264), with 95% stratified bootstrap
+"""Means over seeds, and aggregates over tasks by rliable (Agarwal et al. 2021, arXiv 2108.13264), with 95% bootstrap
 intervals.
 """
 
@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from rliable import library, metrics
-from scipy.stats import trim_mean
+from scipy.stats import bootstrap, trim_mean
 
 RESAMPLES = 2000
 # Below this the interval says little: it is stated beside it.
@@ -25,12 +26,35 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def __str__(self) -> str:
-        if math.isnan(self.estimate):
-            return "-"
-        # No minus before a zero.
-        estimate, low, high = (number if math.isnan(number) else round(number, 2) + 0.0 for number in self)
-        return f"{estimate:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Mean and its percentile bootstrap interval.
+
+    Args:
+        values (sequence of float): one for each seed; those that are ``nan`` or ``None`` do not count.
+        confidence (float): of the interval.
+        seed (int): of the resampling.
+
+    Returns:
+        Interval: mean, lower and upper end; ``nan`` ends with fewer than two values, which say
+        nothing about others.
+    """
+    values = np.array([value for value in values if not pd.isna(value)], dtype=float)
+    if len(values) < 2:
+        return Interval(values.item() if len(values) else math.nan, math.nan, math.nan)
+    interval = bootstrap(
+        (values,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
+    ).confidence_interval
+    return Interval(values.mean().item(), float(interval.low), float(interval.high))
+
+
+def show(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """``mean [low, high]``, the mean alone where there is no interval, and a dash where there is nothing."""
+    if math.isnan(mean):
+        return "-"
+    # No minus before a zero.
+    mean, low, high = (value if math.isnan(value) else round(value, digits) + 0.0 for value in (mean, low, high))
+    return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
 @contextmanager

@@ -1,0 +1,210 @@
+"""Trained agents as the algorithm of a group: somebody to learn against who goes on as in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+import torch
+from benchmarl.algorithms.common import Algorithm
+from benchmarl.models.common import ModelConfig
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.data import Composite, Unbounded
+from torchrl.envs import EnvBase, Transform, TransformedEnv
+
+from benchmarl_reciprocator.algorithms.joint_batch import seats
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig
+from benchmarl_reciprocator.algorithms.reciprocator import groups_of
+from benchmarl_reciprocator.evaluation.agents import Agent, load_agents
+from benchmarl_reciprocator.evaluation.play import check_seating
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+
+MEMORY = "memory"
+STATE = "seen_state"
+
+
+class Frozen(NotTrained):
+    """Plays agents of a checkpoint as they were, whatever the models and groups that they were trained with.
+
+    Args:
+        experiment (Experiment): on one of this package's tasks.
+        checkpoint (str): file that an experiment saved.
+        agent (int, optional): which of its agents plays, by the seat that it was trained in; ``None``: in every seat
+            the agent of that seat.
+
+    Raises:
+        ValueError: if the checkpoint cannot be loaded, has no such agent, or its agents cannot play this task.
+    """
+
+    def __init__(self, experiment, checkpoint: str | None, agent: int | None) -> None:
+        super().__init__(experiment=experiment)
+        if checkpoint is None or not Path(checkpoint).is_file():
+            raise ValueError(
+                f"algorithm.checkpoint={checkpoint!r} is not allowed, allowed: a file that an experiment saved"
+            )
+        trained = load_agents(Path(checkpoint))
+        n_agents = sum(map(len, self.group_map.values()))
+        if len(trained) != n_agents:
+            raise ValueError(
+                f"algorithm.checkpoint={checkpoint!r} has {len(trained)} agents, allowed: as many as the task has "
+                f"({n_agents})"
+            )
+        if agent is not None and not 0 <= agent < n_agents:
+            raise ValueError(f"algorithm.agent={agent!r} is not allowed, allowed: null or 0 to {n_agents - 1}")
+        self.agents = trained if agent is None else [trained[agent]] * n_agents
+        for group, members in seats(self.group_map).items():
+            observation = self.observation_spec[group, "observation"].shape[1:]
+            own = self.agents[members.start].team.observation_shape
+            if observation != own:
+                raise ValueError(
+                    f"algorithm.checkpoint={checkpoint!r} is of agents that observe {list(own)}, allowed: what those "
+                    f"of the task observe ({list(observation)})"
+                )
+
+    def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        return lambda: TransformedEnv(env_fun(), FrozenMemory(self.agents, self.group_map, groups_of(self)))
+
+    def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModuleBase:
+        return FrozenPolicy(self.agents, self.group_map, group)
+
+
+class FrozenPolicy(TensorDictModuleBase):
+    """The actions of a group of agents that are not trained.
+
+    Args:
+        agents (list of Agent): of every seat.
+        group_map (dict): agents' names by group.
+        group (str): whose actions are chosen.
+
+    Keys read: every group's ``"observation"``, and ``(group, "memory")``. Keys written: ``(group, "action")`` and
+    ``("next", group, "memory")``.
+    """
+
+    def __init__(self, agents: list[Agent], group_map: dict[str, list[str]], group: str) -> None:
+        super().__init__()
+        self.agents = agents
+        self.groups = list(group_map)
+        self.group = group
+        self.members = seats(group_map)[group]
+        self.in_keys = [*((other, "observation") for other in self.groups), (group, MEMORY)]
+        self.out_keys = [(group, "action"), ("next", group, MEMORY)]
+        # Without anything on a device TorchRL's collector warns of the policy.
+        self.register_buffer("device", torch.zeros(()), persistent=False)
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        observations = _joint(tensordict, self.groups, "observation")
+        memories = tensordict.get((self.group, MEMORY))
+        actions, after = [], []
+        for index, seat in enumerate(range(self.members.start, self.members.stop)):
+            first = self.agents[seat].first_seat(seat, observations.shape[1])
+            action, memory = self.agents[seat].act(observations.roll(-first, 1), memories[:, index])
+            actions.append(action)
+            after.append(memory)
+        tensordict.set((self.group, "action"), torch.stack(actions, 1))
+        return tensordict.set(("next", self.group, MEMORY), torch.stack(after, 1))
+
+
+class FrozenMemory(Transform):
+    """What agents that are not trained keep through an episode, at ``(group, "memory")`` ``[*B, n]``.
+
+    Args:
+        agents (list of Agent): of every seat.
+        group_map (dict): agents' names by group.
+        groups (list of str): whose agents' memories are kept.
+    """
+
+    def __init__(self, agents: list[Agent], group_map: dict[str, list[str]], groups: list[str]) -> None:
+        members = seats(group_map)
+        super().__init__(in_keys=[], out_keys=[(group, MEMORY) for group in groups])
+        self.agents = agents
+        self.all_groups = list(group_map)
+        self.seats = {group: range(members[group].start, members[group].stop) for group in groups}
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        env = self._game()
+        check_seating(env, self.agents)
+        n_envs = tensordict_reset.batch_size.numel()
+        where = tensordict.get("_reset", None) if tensordict is not None else None
+        for group, own in self.seats.items():
+            starts = torch.stack([self._with_state(self.agents[seat].start(n_envs), seat, env) for seat in own], 1)
+            if where is not None and (group, MEMORY) in tensordict.keys(True):
+                chosen = where.reshape(n_envs, 1)
+                before = tensordict.get((group, MEMORY))
+                starts = starts.apply(lambda new, old: torch.where(_as_wide(chosen, new), new, old), before)  # noqa: B023
+            tensordict_reset.set((group, MEMORY), starts)
+        return tensordict_reset
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        env = self._game()
+        observations = _joint(tensordict, self.all_groups, "observation")
+        actions = _joint(tensordict, self.all_groups, "action")
+        for group, own in self.seats.items():
+            memories = []
+            for index, seat in enumerate(own):
+                agent, memory = self.agents[seat], next_tensordict.get((group, MEMORY))[:, index]
+                first = agent.first_seat(seat, env.n_agents)
+                if agent.looks_back:
+                    state = memory.get(STATE)
+                    memory = agent.look_back(observations.roll(-first, 1), state, actions.roll(-first, 1), memory)
+                memories.append(self._with_state(memory, seat, env))
+            next_tensordict.set((group, MEMORY), torch.stack(memories, 1))
+        return next_tensordict
+
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        env = self._game()
+        batch = observation_spec.shape
+        for group, own in self.seats.items():
+            starts = [self._with_state(self.agents[seat].start(batch.numel()), seat, env) for seat in own]
+            observation_spec[group, MEMORY] = _spec(torch.stack(starts, 1).reshape(*batch, len(own)))
+        return observation_spec
+
+    def _with_state(self, memory: TensorDictBase, seat: int, env: SocialDilemmaEnv) -> TensorDictBase:
+        """``memory`` with the state as it is now, which has gone once the environment has been stepped."""
+        agent = self.agents[seat]
+        if not agent.looks_back:
+            return memory
+        first = agent.first_seat(seat, env.n_agents)
+        return memory.clone(recurse=False).set(STATE, env.state(first) if first else env.state())
+
+    def _game(self) -> SocialDilemmaEnv:
+        return self.parent.base_env
+
+
+def _joint(tensordict: TensorDictBase, groups: list[str], key: str) -> Tensor:
+    return torch.cat([tensordict.get((group, key)) for group in groups], tensordict.ndim)
+
+
+def _as_wide(mask: Tensor, value: Tensor) -> Tensor:
+    return mask.reshape(*mask.shape, *[1] * (value.ndim - mask.ndim))
+
+
+def _spec(memory: TensorDict) -> Composite:
+    entries = {
+        key: _spec(value) if isinstance(value, TensorDictBase) else _leaf(value) for key, value in memory.items()
+    }
+    return Composite(entries, shape=memory.shape)
+
+
+def _leaf(value: Tensor) -> Unbounded:
+    return Unbounded(value.shape, dtype=value.dtype, device=value.device)
+
+
+@dataclass
+class FrozenConfig(NotTrainedConfig):
+    """Configuration dataclass for :class:`Frozen`.
+
+    Args:
+        checkpoint (str): file that an experiment saved.
+        agent (int, optional): which of its agents plays, by the seat that it was trained in; null: in every seat the
+            agent of that seat.
+    """
+
+    checkpoint: str | None = MISSING
+    agent: int | None = MISSING
+
+    @staticmethod
+    def associated_class() -> type[Algorithm]:
+        return Frozen

@@ -1,0 +1,1 @@
+"""What trained agents are worth against others: knows checkpoints and result files, nothing of training."""

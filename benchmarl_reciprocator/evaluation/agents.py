@@ -1,0 +1,274 @@
+"""Agents that can take any seat of a game: those of BenchMARL checkpoints, and scripted players."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarl.experiment import Experiment
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torch.distributions import Categorical
+from torchrl.data import Composite
+from torchrl.envs.utils import ExplorationType, exploration_type
+
+import benchmarl_reciprocator
+from benchmarl_reciprocator.algorithms.joint_batch import seats
+from benchmarl_reciprocator.algorithms.mixed import MixedConfig
+from benchmarl_reciprocator.algorithms.reciprocity import STATE_KEY
+from benchmarl_reciprocator.influence import ObservedBalance
+
+IS_INIT = "is_init"
+
+
+class Agent(ABC):
+    """Somebody who plays a game, in any seat of it.
+
+    Everything an agent is shown is in the order of seats from that one on which is the first to *it*: a trained agent
+    finds itself where it was trained, whatever seat it has taken. What it has to keep through an episode is its memory,
+    which is handed around, so that an agent can play in several places at once.
+
+    Attributes:
+        place (int, optional): which place in that order is its own; ``None`` for one that belongs in no seat more than
+            in another, and is itself the first.
+        looks_back (bool): whether it takes in what all did, see :meth:`look_back`.
+    """
+
+    place: int | None = None
+    looks_back: bool = False
+
+    @abstractmethod
+    def start(self, n_envs: int) -> TensorDictBase:
+        """Its memory at the start of an episode, ``[B]`` for ``B`` environments."""
+
+    @abstractmethod
+    def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
+        """Choose an action: drawn, or the most likely where TorchRL's exploration type is deterministic.
+
+        Args:
+            observations (Tensor): ``[B, N, *O]``, of all agents.
+            memory (TensorDictBase): ``[B]``.
+
+        Returns:
+            tuple[Tensor, TensorDictBase]: its actions ``[B]``, integers, and its memory after them.
+        """
+
+    def look_back(self, observations: Tensor, state: Tensor, actions: Tensor, memory: TensorDictBase) -> TensorDictBase:
+        """Take in what all did.
+
+        Args:
+            observations (Tensor): ``[B, N, *O]`` before the step.
+            state (Tensor): ``[B, *S]``, the global state before it.
+            actions (Tensor): ``[B, N]``, of all agents.
+            memory (TensorDictBase): ``[B]``, after :meth:`act`.
+
+        Returns:
+            TensorDictBase: ``[B]``, its memory for the next step.
+        """
+        return memory
+
+    def first_seat(self, seat: int, n_agents: int) -> int:
+        """The seat that is the first to it when it sits in ``seat``."""
+        return (seat - (self.place or 0)) % n_agents
+
+
+class ScriptedAgent(Agent):
+    """A scripted player as an agent.
+
+    Args:
+        player (Player): of the task's ``players()``.
+    """
+
+    def __init__(self, player: Any) -> None:
+        self.player = player
+
+    def start(self, n_envs: int) -> TensorDictBase:
+        return TensorDict({"memory": torch.zeros(n_envs, self.player.memory_size)}, [n_envs])
+
+    def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
+        probabilities, after = self.player(observations[:, 0], memory.get("memory"))
+        memory = memory.clone(recurse=False).set("memory", after)
+        if exploration_type() == ExplorationType.DETERMINISTIC:
+            return probabilities.argmax(-1), memory
+        return Categorical(probs=probabilities).sample(), memory
+
+
+class TrainedAgent(Agent):
+    """An agent of a checkpoint, with all that its policy needs: hidden states, and what it owes the others.
+
+    Args:
+        team (Team): what it shares with the others of its checkpoint.
+        place (int): its place among them.
+    """
+
+    def __init__(self, team: Team, place: int) -> None:
+        self.team = team
+        self.place = place
+        self.looks_back = bool(team.balances)
+        self.group = next(group for group, members in team.members.items() if members.start <= place < members.stop)
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that trained it."""
+        return self.team.algorithms[self.group]
+
+    def start(self, n_envs: int) -> TensorDictBase:
+        memory = self.team.hidden.expand(n_envs).clone()
+        memory.set(IS_INIT, torch.ones(n_envs, 1, dtype=torch.bool))
+        for balance in self.team.balances:
+            balance._reset(None, memory)
+        return memory
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
+        team, group = self.team, self.group
+        world = self._world(observations, memory)
+        world = team.policies[group](world)
+        action = world.get((group, "action"))[:, self.place - team.members[group].start]
+        memory = memory.clone(recurse=False)
+        memory.set(IS_INIT, torch.zeros_like(memory.get(IS_INIT)))
+        for key in team.hidden.keys(True, True):
+            # Policies of other groups are not asked, and keep what they had.
+            memory.set(key, world.get(("next", *key), memory.get(key)))
+        return action, memory
+
+    @torch.no_grad()
+    def look_back(self, observations: Tensor, state: Tensor, actions: Tensor, memory: TensorDictBase) -> TensorDictBase:
+        world = self._world(observations, memory).set("state", state)
+        for group, members in self.team.members.items():
+            world.set((group, "action"), actions[:, members])
+        after = memory.clone(recurse=False)
+        for balance in self.team.balances:
+            balance._step(world, after)
+        return after
+
+    def _world(self, observations: Tensor, memory: TensorDictBase) -> TensorDictBase:
+        """All that is known in the layout of the checkpoint's own environment, ``[B]``."""
+        world = memory.clone()
+        for group, members in self.team.members.items():
+            world.set((group, "observation"), observations[:, members])
+        return world
+
+
+class Team:
+    """What the agents of one experiment act by, and nothing else of the experiment.
+
+    Args:
+        experiment (Experiment): with the networks as they are to be played.
+
+    Raises:
+        ValueError: if the game is not one in which agents can change seats, or actions are continuous.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        env = experiment.test_env
+        if not isinstance(env.base_env, benchmarl_reciprocator.SocialDilemmaEnv):
+            raise ValueError(
+                f"task={experiment.environment_name}/{experiment.task_name} is not allowed, allowed: "
+                "social_dilemmas/..., whose agents can be seated"
+            )
+        self.members = seats(experiment.group_map)
+        group = next(iter(self.members))
+        self.observation_shape = experiment.observation_spec[group, "observation"].shape[1:]
+        self.policies = dict(experiment.group_policies)
+        self.algorithms = algorithms_by_group(experiment.algorithm_config, experiment.group_map)
+        self.hidden = _hidden_states(experiment)
+        transforms = env.transform.transforms if hasattr(env.transform, "transforms") else [env.transform]
+        self.balances = [transform for transform in transforms if isinstance(transform, ObservedBalance)]
+
+    def agents(self) -> list[TrainedAgent]:
+        """Its agents, in the order of the seats that they were trained in."""
+        return [TrainedAgent(self, place) for place in range(sum(m.stop - m.start for m in self.members.values()))]
+
+
+def load_agents(checkpoint: Path) -> list[TrainedAgent]:
+    """All agents of a checkpoint of BenchMARL, in the order of the seats that they were trained in.
+
+    Args:
+        checkpoint (Path): file that an experiment saved.
+
+    Raises:
+        ValueError: if it cannot be loaded, or its task is none of this package's.
+    """
+    return Team(load_checkpoint(checkpoint)).agents()
+
+
+def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any) -> Experiment:
+    """The experiment of a checkpoint, on the CPU, as it was when it was saved. Its folder is left as it is.
+
+    Args:
+        checkpoint (Path): file that an experiment saved.
+        with_buffers (bool): whether what it had stored of its experience is loaded too: to go on with training.
+        **options: of the experiment's configuration, in place of the saved ones.
+
+    Raises:
+        ValueError: if it cannot be loaded.
+    """
+    benchmarl_reciprocator.register()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        redirect_stdout(io.StringIO()),
+        torch.random.fork_rng(devices=[]),
+    ):
+        # What is to be said of the run was said when it was trained.
+        warnings.simplefilter("ignore")
+        patch = {
+            # Loaded below, without the buffers: they are far larger than all the rest.
+            "restore_file": None,
+            "save_folder": folder,
+            "loggers": [],
+            "create_json": False,
+            "render": False,
+            "evaluation_episodes": 1,
+            **{f"{use}_device": "cpu" for use in ("sampling", "train", "buffer")},
+            **options,
+        }
+        try:
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            if not with_buffers:
+                _leave_out_buffers(saved)
+            experiment = Experiment.reload_from_file(str(checkpoint), experiment_patch=patch)
+            experiment.load_state_dict(saved)
+        except Exception as error:  # what a foreign or half-written file does to unpickling is anything
+            raise ValueError(f"checkpoint={str(checkpoint)!r} cannot be loaded ({error!r})") from error
+        experiment.close()
+    return experiment
+
+
+def _leave_out_buffers(saved: dict[str, Any]) -> None:
+    for key in saved:
+        if key.startswith("buffer_"):
+            saved[key] = None
+    if STATE_KEY in saved:
+        saved[STATE_KEY]["learner"]["buffer"] = None
+
+
+def algorithms_by_group(config: Any, group_map: dict[str, list[str]]) -> dict[str, str]:
+    """Name of the algorithm of every group, as on the command line.
+
+    Args:
+        config (AlgorithmConfig): of the experiment.
+        group_map (dict): agents' names by group.
+    """
+    if isinstance(config, MixedConfig):
+        return config.assign(group_map)
+    return dict.fromkeys(group_map, config.associated_class().__name__.lower())
+
+
+def _hidden_states(experiment: Experiment) -> TensorDict:
+    """Zeros in the form of the policies' hidden states of one environment, by group; empty without memory."""
+    hidden = Composite()
+    if experiment.model_config.is_rnn:
+        for group, agents in experiment.group_map.items():
+            spec = experiment.model_config._get_model_state_spec_inner(group=group)
+            hidden[group] = spec.expand(len(agents), *spec.shape)
+    # Groups as plain levels: what is set beside the states has dimensions of its own.
+    zeros = hidden.zero().flatten_keys(".")
+    return TensorDict({tuple(key.split(".")): value for key, value in zeros.items()})

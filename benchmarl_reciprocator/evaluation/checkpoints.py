@@ -1,0 +1,290 @@
+"""Finds checkpoints on disk, and settles which game they are to play. Reads files, builds no experiment."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from benchmarl.algorithms.common import AlgorithmConfig
+from benchmarl.environments.common import TaskClass
+from benchmarl.experiment import ExperimentConfig
+from benchmarl.models.common import ModelConfig
+from omegaconf import OmegaConf
+
+import benchmarl_reciprocator
+from benchmarl_reciprocator.algorithms.mixed import MixedConfig
+from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
+from benchmarl_reciprocator.evaluation.agents import algorithms_by_group
+from benchmarl_reciprocator.suite import RECORD
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
+
+# Options that decide what an agent's observation means, though not always its shape.
+SEEN_BY = ("view", "observation")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The newest checkpoint of a run.
+
+    Args:
+        file (Path): that the experiment saved.
+        population (str): what the run calls its population, else the algorithm's name.
+        seed (int): of the run.
+        frames (int): that it was trained on.
+        task (SocialDilemmaClass): that it was trained on.
+        algorithm (AlgorithmConfig): that trained it.
+        named (bool): whether it was asked for by its own name, not found in a folder.
+    """
+
+    file: Path
+    population: str
+    seed: int
+    frames: int
+    task: SocialDilemmaClass
+    algorithm: AlgorithmConfig
+    named: bool
+
+    def learns(self, member: str) -> bool:
+        """Whether the agents of one of its algorithms were trained."""
+        config = self.algorithm
+        member_class = config.member_classes()[member] if isinstance(config, MixedConfig) else type(config)
+        return not issubclass(member_class, NotTrainedConfig)
+
+    def seats_by_member(self) -> dict[str, list[int]]:
+        """Seats of the agents that each algorithm trained, by the algorithm's name."""
+        group_map = self.task.options.make_env(1, "cpu", seed=0).group_map
+        seats: dict[str, list[int]] = {}
+        first = 0
+        for group, algorithm in algorithms_by_group(self.algorithm, group_map).items():
+            seats.setdefault(algorithm, []).extend(range(first, first + len(group_map[group])))
+            first += len(group_map[group])
+        return seats
+
+
+def find_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
+    """The newest checkpoint of every run in ``places``. What cannot be read is left out, with a warning.
+
+    Args:
+        places (sequence of Path): checkpoint files, and folders that are searched for them: of experiments, of
+            BenchMARL's commands, or of a suite.
+
+    Returns:
+        list[Checkpoint]: in the order of places, then of populations and seeds; one for every run.
+
+    Raises:
+        ValueError: if a place does not exist, or no checkpoint was found.
+    """
+    benchmarl_reciprocator.register()
+    found: dict[Path, Checkpoint] = {}
+    for place in places:
+        if not place.exists():
+            raise ValueError(f"{str(place)!r} is not allowed, allowed: a checkpoint, or a folder with checkpoints")
+        here = []
+        for file in [place] if place.is_file() else _newest_of_each(place):
+            try:
+                here.append(_read(file, named=place.is_file()))
+            except Exception as error:  # what unpickling a foreign or half-written file raises can be anything
+                warnings.warn(f"skipped {file}: {error}", stacklevel=2)
+        for checkpoint in sorted(here, key=lambda checkpoint: (checkpoint.population, checkpoint.seed)):
+            found.setdefault(checkpoint.file.resolve(), checkpoint)
+    if not found:
+        listed = ", ".join(map(str, places))
+        raise ValueError(f"no checkpoint was found in {listed}, allowed: folders with .../checkpoints/checkpoint_*.pt")
+    return list(found.values())
+
+
+def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> tuple[SocialDilemmaClass, list]:
+    """The game that the checkpoints are to play: their own, with options replaced.
+
+    Args:
+        checkpoints (sequence of Checkpoint): at least one.
+        overrides (sequence of str): ``"task=social_dilemmas/<name>"`` to choose among the games of the checkpoints, and
+            ``"task.<option>=<value>"``.
+
+    Returns:
+        tuple[SocialDilemmaClass, list of Checkpoint]: the game, and the checkpoints that can play it, one for each
+        population and seed; the others were found in a folder, and left out with a warning.
+
+    Raises:
+        ValueError: on a bad override, if the checkpoints' games differ and none was chosen, or if a checkpoint that was
+            named cannot play the game.
+    """
+    name, options = _parse(overrides)
+    names = sorted({checkpoint.task.name.lower() for checkpoint in checkpoints})
+    if name is None and len(names) > 1:
+        raise ValueError(
+            f"the checkpoints are of different tasks, allowed: one of task=social_dilemmas/{{{','.join(names)}}}"
+        )
+    name = name or names[0]
+    same = [checkpoint for checkpoint in checkpoints if checkpoint.task.name.lower() == name]
+    if not same:
+        raise ValueError(
+            f"task=social_dilemmas/{name} is not allowed, allowed: a task of the checkpoints ({', '.join(names)})"
+        )
+    for key, value in options.items():
+        if key not in same[0].task.config:
+            raise ValueError(f"task.{key}={value!r} is not allowed, allowed: {', '.join(same[0].task.config)}")
+    fitting = [checkpoint for checkpoint in same if options.items() <= checkpoint.task.config.items()]
+    first = (fitting or same)[0].task
+    # The grouping is a matter of training: any will do to play.
+    task = SocialDilemmaClass(name=first.name, config={**first.config, **options, "grouping": "per_agent"})
+    env = task.options.make_env(1, "cpu", seed=0)
+    able, others = [], []
+    for checkpoint in checkpoints:
+        reason = _why_not(checkpoint, task, env)
+        if reason is None:
+            able.append(checkpoint)
+            others += [f"{key}={checkpoint.task.config[key]!r}" for key in _differing(checkpoint, task)]
+        elif checkpoint.named:
+            raise ValueError(f"{checkpoint.file} {reason}")
+        else:
+            warnings.warn(f"skipped {checkpoint.file}: {reason}", stacklevel=2)
+    if others:
+        warnings.warn(
+            f"some checkpoints were trained with {', '.join(sorted(set(others)))}, and play with what the game has: "
+            f"{ {key: task.config[key] for key in sorted({other.split('=')[0] for other in others})} }",
+            stacklevel=2,
+        )
+    return task, _one_for_each_seed(able, task)
+
+
+class Setup(NamedTuple):
+    """What BenchMARL saves of an experiment beside its checkpoints, in this order."""
+
+    task: TaskClass
+    options: dict[str, Any]
+    algorithm: AlgorithmConfig
+    model: ModelConfig
+    seed: int
+    experiment: ExperimentConfig
+    critic_model: ModelConfig
+
+
+def read_setup(checkpoint: Path) -> Setup:
+    """What the experiment of a checkpoint was made of.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    config = checkpoint.resolve().parent.parent / "config.pkl"
+    if not config.is_file():
+        raise ValueError(f"there is no {config}, allowed: a checkpoint in the folder of its experiment")
+    with open(config, "rb") as opened:
+        return Setup(*(pickle.load(opened) for _ in Setup._fields))
+
+
+def _newest_of_each(folder: Path) -> list[Path]:
+    newest: dict[Path, Path] = {}
+    for file in sorted(folder.rglob("checkpoint_*.pt")):
+        if file.parent.name == "checkpoints":
+            newest[file.parent] = max(newest.get(file.parent, file), file, key=_frames)
+    return list(newest.values())
+
+
+def _frames(file: Path) -> int:
+    number = re.fullmatch(r"checkpoint_(\d+)", file.stem)
+    return int(number[1]) if number else -1
+
+
+def _read(file: Path, named: bool) -> Checkpoint:
+    experiment = file.resolve().parent.parent
+    setup = read_setup(file)
+    task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
+    if not isinstance(task, SocialDilemmaClass):
+        raise ValueError(f"task={task.env_name()}/{task.name.lower()} is not allowed, allowed: social_dilemmas/...")
+    saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    frames = saved["state"]["total_frames"]
+    record = _record(experiment)
+    return Checkpoint(
+        file=file,
+        population=record.get("population", algorithm.associated_class().__name__.lower()),
+        seed=record.get("seed", seed),
+        frames=frames,
+        task=SocialDilemmaClass(name=task.name, config=options),
+        algorithm=algorithm,
+        named=named,
+    )
+
+
+def _record(experiment: Path) -> dict[str, Any]:
+    """What a suite noted of the run, in its folder or the one above; empty if it was none of a suite's."""
+    for folder in (experiment, experiment.parent):
+        file = folder / RECORD
+        if file.is_file():
+            try:
+                record = json.loads(file.read_text())
+                return {"population": str(record["population"]), "seed": int(record["seed"])}
+            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                warnings.warn(f"{file} cannot be read ({error!r}): the run goes by its algorithm's name", stacklevel=2)
+    return {}
+
+
+def _one_for_each_seed(checkpoints: Sequence[Checkpoint], task: SocialDilemmaClass) -> list[Checkpoint]:
+    """Of several runs with one population and seed, which cannot be told apart, that whose options are the game's, else
+    the last saved. The others are left out, with a warning.
+    """
+
+    def rank(checkpoint: Checkpoint) -> tuple[bool, float]:
+        return not _differing(checkpoint, task), checkpoint.file.stat().st_mtime
+
+    chosen: dict[tuple[str, int], Checkpoint] = {}
+    for checkpoint in checkpoints:
+        key = (checkpoint.population, checkpoint.seed)
+        if key in chosen:
+            left_out, checkpoint = sorted((chosen[key], checkpoint), key=rank)
+            warnings.warn(
+                f"skipped {left_out.file}: {checkpoint.file} is of the same population "
+                f"({checkpoint.population!r}) and seed ({checkpoint.seed})",
+                stacklevel=3,
+            )
+        chosen[key] = checkpoint
+    return list(chosen.values())
+
+
+def _parse(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
+    name, options = None, {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if equals and key == "task":
+            name = value.removeprefix(f"{SocialDilemmaClass.env_name()}/")
+        elif equals and key.startswith("task."):
+            options.update(OmegaConf.to_container(OmegaConf.from_dotlist([override]))["task"])
+        else:
+            raise ValueError(
+                f"{override!r} is not allowed, allowed: task=social_dilemmas/<name> and task.<option>=<value>"
+            )
+    return name, options
+
+
+def _why_not(checkpoint: Checkpoint, task: SocialDilemmaClass, env: SocialDilemmaEnv) -> str | None:
+    """Why the agents of a checkpoint cannot play ``task``, if so."""
+    if checkpoint.task.name != task.name:
+        return f"is of task=social_dilemmas/{checkpoint.task.name.lower()}, allowed: {task.name.lower()}"
+    own = checkpoint.task.options.make_env(1, "cpu", seed=0)
+    for what, ours, theirs in (
+        ("agents", env.n_agents, own.n_agents),
+        ("actions", env.n_actions, own.n_actions),
+        ("observations", _observation_shape(env), _observation_shape(own)),
+        *((f"task.{key}", task.config.get(key), checkpoint.task.config.get(key)) for key in SEEN_BY),
+    ):
+        if ours != theirs:
+            return f"was trained with other {what} ({theirs}), allowed: those of the game ({ours})"
+    return None
+
+
+def _observation_shape(env: SocialDilemmaEnv) -> list[int]:
+    group = next(iter(env.group_map))
+    return list(env.full_observation_spec_unbatched[group, "observation"].shape[1:])
+
+
+def _differing(checkpoint: Checkpoint, task: SocialDilemmaClass) -> list[str]:
+    own = checkpoint.task.config
+    return [key for key, value in task.config.items() if key != "grouping" and own.get(key, value) != value]

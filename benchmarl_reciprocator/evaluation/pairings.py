@@ -1,0 +1,277 @@
+"""Who meets whom in cross-play, and the record that every pairing leaves on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from benchmarl_reciprocator.evaluation.agents import Agent, ScriptedAgent, load_agents
+from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
+from benchmarl_reciprocator.evaluation.play import play, returns
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
+
+SAME_SEED, OTHER_SEED = "same seed", "other seed"
+RECORDS = "pairings"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A row and a column of the matrix: a population over its seeds, or a scripted player.
+
+    Args:
+        name (str): for tables and figures.
+        checkpoints (dict): by seed; empty for a scripted player.
+        seats (tuple of int): seats that its agents were trained in.
+    """
+
+    name: str
+    checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
+    seats: tuple[int, ...] = ()
+
+    @property
+    def scripted(self) -> bool:
+        """Whether it is one of the task's players, not a trained population."""
+        return not self.checkpoints
+
+    def trained_in(self, seat: int) -> int:
+        """The seat that its agent for ``seat`` was trained in: the same where it has one."""
+        return seat if seat in self.seats else self.seats[seat % len(self.seats)]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One meeting: ``row`` in seat 0, ``column`` in all others.
+
+    Args:
+        row (Contestant): whose agent sits in seat 0.
+        column (Contestant): whose agents sit in the others.
+        seeds (tuple): of both; ``None`` for a scripted player.
+        kind (str): ``"same seed"``, or ``"other seed"`` where a population meets itself across seeds.
+    """
+
+    row: Contestant
+    column: Contestant
+    seeds: tuple[int | None, int | None]
+    kind: str = SAME_SEED
+
+    def identity(self, task: SocialDilemmaClass, episodes: int) -> dict[str, Any]:
+        """All that decides what comes out: a record with the same is the pairing's own."""
+        sides = {}
+        for side, contestant, seed in zip(("row", "column"), (self.row, self.column), self.seeds):
+            sides[side] = {"name": contestant.name, "seed": seed}
+            if not contestant.scripted:
+                checkpoint = contestant.checkpoints[seed]
+                sides[side] |= {
+                    "checkpoint": f"{checkpoint.file.resolve().parent.parent.name}/{checkpoint.file.name}",
+                    "frames": checkpoint.frames,
+                    "seats": list(contestant.seats),
+                }
+        return {**sides, "kind": self.kind, "episodes": episodes, "task": task.name.lower(), "options": task.config}
+
+
+def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
+    """The populations of the checkpoints. One that mixes algorithms has a contestant for each."""
+    populations: dict[str, dict[int, Checkpoint]] = {}
+    for checkpoint in checkpoints:
+        populations.setdefault(checkpoint.population, {})[checkpoint.seed] = checkpoint
+    contestants = []
+    for name, by_seed in populations.items():
+        first = next(iter(by_seed.values()))
+        members = first.seats_by_member()
+        for member, seats in members.items():
+            if not first.learns(member):
+                continue
+            label = name if len(members) == 1 else f"{name}: {member}"
+            contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats)))
+    return contestants
+
+
+def scripted_contestants(names: Sequence[str], task: SocialDilemmaClass) -> list[Contestant]:
+    """The scripted players of ``task`` by these names.
+
+    Raises:
+        ValueError: if the task has no player of a name.
+    """
+    allowed = task.players()
+    for name in names:
+        check_option("against", name, name in allowed, " | ".join(allowed) or "none: the task has no scripted players")
+    return [Contestant(name) for name in names]
+
+
+def pair_up(contestants: Sequence[Contestant]) -> list[Pairing]:
+    """Every contestant with every other and itself, in both orders, by seed: seed ``s`` of one meets seed ``s`` of the
+    other. Where they have no seed in common, in the order of seeds. A population also meets itself across seeds, each
+    seed the one after it.
+    """
+    pairings = []
+    for row in contestants:
+        for column in contestants:
+            pairings += [Pairing(row, column, seeds) for seeds in _seeds(row, column)]
+            if row is column and len(row.checkpoints) > 1:
+                seeds = list(row.checkpoints)
+                pairings += [Pairing(row, row, pair, OTHER_SEED) for pair in zip(seeds, seeds[1:] + seeds[:1])]
+    # By seed first: the agents of a seed are loaded once.
+    return sorted(pairings, key=lambda pairing: tuple(-1 if seed is None else seed for seed in pairing.seeds))
+
+
+def _seeds(row: Contestant, column: Contestant) -> list[tuple[int | None, int | None]]:
+    if row.scripted or column.scripted:
+        own = list(row.checkpoints or column.checkpoints) or [None]
+        return [(None if row.scripted else seed, None if column.scripted else seed) for seed in own]
+    common = [seed for seed in row.checkpoints if seed in column.checkpoints]
+    if common:
+        return [(seed, seed) for seed in common]
+    return list(zip(row.checkpoints, column.checkpoints))
+
+
+def play_missing(
+    pairings: Sequence[Pairing], task: SocialDilemmaClass, episodes: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Play every pairing that has no record in ``folder`` yet, and write its record.
+
+    Args:
+        pairings (sequence of Pairing): what there is to play.
+        task (SocialDilemmaClass): the game.
+        episodes (int): in each pairing.
+        folder (Path): where the records go, in ``pairings/``.
+
+    Returns:
+        list[dict]: the records of all pairings, see :func:`meet`; one that cannot be played is left out, with a
+        warning.
+    """
+    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    env = task.options.make_env(episodes, "cpu", seed=0)
+    players = task.players()
+    loaded = lru_cache(maxsize=32)(load_agents)
+    records = []
+    for pairing in tqdm(pairings, unit="pairing"):
+        identity = pairing.identity(task, episodes)
+        digest = digest_of(identity)
+        file = folder / RECORDS / f"{slug(pairing.row.name)}__{slug(pairing.column.name)}__{digest}.json"
+        record = earlier_record(file)
+        if record is None:
+            try:
+                agents = _seated(pairing, env.n_agents, loaded, players)
+                record = {**identity, **meet(env, task, agents, seed=int(digest[:7], 16))}
+            except ValueError as error:
+                warnings.warn(
+                    f"skipped {pairing.row.name} with {pairing.column.name}, seeds {pairing.seeds}: {error}",
+                    stacklevel=2,
+                )
+                continue
+            write_json(file, record)
+        records.append(record)
+    return records
+
+
+def meet(
+    env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent], seed: int, focal: int = 0
+) -> dict[str, Any]:
+    """What comes out when agents play.
+
+    Args:
+        env (SocialDilemmaEnv): as many environments as episodes are to be played.
+        task (SocialDilemmaClass): whose measures are taken.
+        agents (sequence of Agent): who sits in each seat.
+        seed (int): of the environments and the actions.
+        focal (int): whose seat is the ``row``.
+
+    Returns:
+        dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
+        their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
+    """
+    torch.manual_seed(seed)
+    env.set_seed(seed)
+    trajectories, valid = play(env, agents)
+    scores = returns(trajectories, valid).double()
+    steps = valid.sum().item() / len(scores)
+    by_agent = scores.mean(0)
+    measured = task.options.metrics(trajectories, valid)
+    measures = {
+        name: _sides([measured[f"agent_{seat}_{name}"].double().nanmean().item() for seat in range(len(agents))], focal)
+        for name in measured
+        # What is measured for all and for each agent: the task's measure of cooperation.
+        if f"agent_0_{name}" in measured
+    }
+    return {
+        "per_step": _sides((by_agent / steps).tolist(), focal),
+        "per_episode": _sides(by_agent.tolist(), focal),
+        "steps": steps,
+        "measures": measures,
+    }
+
+
+def _sides(by_agent: list[float], focal: int) -> dict[str, float | None]:
+    others = [value for seat, value in enumerate(by_agent) if seat != focal]
+    sides = {"row": by_agent[focal], "column": sum(others) / len(others)}
+    # A measure can be undefined: JSON knows no nan.
+    return {side: value if value == value else None for side, value in sides.items()}
+
+
+def _seated(
+    pairing: Pairing,
+    n_agents: int,
+    loaded: Callable[[Path], list[Agent]],
+    players: dict[str, Callable[[], Any]],
+) -> list[Agent]:
+    agents: list[Agent] = []
+    for seat in range(n_agents):
+        contestant, seed = (pairing.column, pairing.seeds[1]) if seat else (pairing.row, pairing.seeds[0])
+        if contestant.scripted:
+            agents.append(ScriptedAgent(players[contestant.name]()))
+        else:
+            agents.append(loaded(contestant.checkpoints[seed].file)[contestant.trained_in(seat)])
+    return agents
+
+
+def digest_of(identity: dict[str, Any]) -> str:
+    """A short name for all that decides what comes out."""
+    return hashlib.sha1(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def earlier_record(file: Path) -> dict[str, Any] | None:
+    """The record that an earlier command left, if it can be read."""
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        warnings.warn(f"{file} cannot be read ({error!r}): played again", stacklevel=2)
+        return None
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write ``content`` as a whole or not at all."""
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, default=str))
+    os.replace(partial, file)
+
+
+def slug(name: str) -> str:
+    """``name`` for use in a file's name."""
+    return "".join(character if character.isalnum() else "_" for character in name.lower()).strip("_")[:40]
+
+
+def as_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Records as rows, their scores and measures as columns ``row_per_step``, ``column_per_step``, ..."""
+    rows = []
+    for record in records:
+        entry = {key: record[key]["name"] for key in ("row", "column")}
+        entry |= {f"{key}_seed": record[key]["seed"] for key in ("row", "column")}
+        entry |= {key: record[key] for key in ("kind", "episodes", "steps")}
+        values = {"per_step": record["per_step"], "per_episode": record["per_episode"], **record["measures"]}
+        entry |= {f"{side}_{name}": value for name, sides in values.items() for side, value in sides.items()}
+        rows.append(entry)
+    return pd.DataFrame(rows).astype({"row_seed": "Int64", "column_seed": "Int64"})

@@ -1,0 +1,92 @@
+"""Plays agents against each other, many episodes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from benchmarl_reciprocator.algorithms.joint_batch import seats
+from benchmarl_reciprocator.evaluation.agents import Agent
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, joint_entry
+
+
+def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = False) -> tuple[TensorDictBase, Tensor]:
+    """One episode in every environment.
+
+    Args:
+        env (SocialDilemmaEnv): ``B`` environments.
+        agents (sequence of Agent): who sits in each seat.
+        deterministic (bool): whether everybody takes the likeliest action, in place of one that is drawn.
+
+    Returns:
+        tuple[TensorDictBase, Tensor]: ``[B, T]`` as BenchMARL collects it, and boolean ``[B, T]``, whether a step
+        belongs to the episode (or comes after its end).
+
+    Raises:
+        ValueError: if there is not an agent for each seat, or one is to take another seat than its own in a game whose
+            seats are not interchangeable.
+    """
+    check_seating(env, agents)
+    firsts = [agent.first_seat(seat, env.n_agents) for seat, agent in enumerate(agents)]
+    memories = [agent.start(env.batch_size.numel()) for agent in agents]
+    steps, valid = [], []
+    running = torch.ones(env.batch_size, dtype=torch.bool, device=env.device)
+    tensordict = env.reset()
+    with set_exploration_type(ExplorationType.DETERMINISTIC if deterministic else ExplorationType.RANDOM):
+        while running.any() and len(steps) < env.max_steps:
+            observations = joint_observations(env, tensordict)
+            views = [observations.roll(-first, 1) for first in firsts]
+            # Before the step: the environment holds no state but the present one.
+            states = [env.state(first) if first and agent.looks_back else None for agent, first in zip(agents, firsts)]
+            chosen = [agent.act(view, memory) for agent, view, memory in zip(agents, views, memories)]
+            actions = torch.stack([action for action, _ in chosen], -1)
+            for group, members in seats(env.group_map).items():
+                tensordict.set((group, "action"), actions[:, members])
+            tensordict = env.step(tensordict)
+            memories = [memory for _, memory in chosen]
+            for seat, (agent, first) in enumerate(zip(agents, firsts)):
+                if agent.looks_back:
+                    state = states[seat] if first else tensordict.get("state")
+                    rolled = actions.roll(-first, 1)
+                    memories[seat] = agent.look_back(views[seat], state, rolled, memories[seat])
+            steps.append(tensordict)
+            valid.append(running)
+            running = running & ~tensordict.get(("next", "done")).squeeze(-1)
+            tensordict = env.step_mdp(tensordict)
+    return torch.stack(steps, 1), torch.stack(valid, 1)
+
+
+def check_seating(env: SocialDilemmaEnv, agents: Sequence[Agent]) -> None:
+    """Raise one ``ValueError`` if the agents cannot sit where they are to, see :func:`play`."""
+    if len(agents) != env.n_agents:
+        raise ValueError(f"{len(agents)} agents cannot be seated, allowed: one for each seat ({env.n_agents})")
+    if env.interchangeable_seats:
+        return
+    for seat, agent in enumerate(agents):
+        if agent.place not in (None, seat):
+            raise ValueError(
+                f"the agent of seat {agent.place} cannot take seat {seat}: the game is another one from there, "
+                "allowed: its own seat"
+            )
+
+
+def joint_observations(env: SocialDilemmaEnv, tensordict: TensorDictBase) -> Tensor:
+    """What every agent observes, ``[B, N, *O]``, whatever the grouping."""
+    return torch.cat([tensordict.get((group, "observation")) for group in env.group_map], 1)
+
+
+def returns(trajectories: TensorDictBase, valid: Tensor) -> Tensor:
+    """Every agent's return in every episode.
+
+    Args:
+        trajectories (TensorDictBase): ``[B, T]``, as :func:`play` gives them.
+        valid (Tensor): boolean ``[B, T]``.
+
+    Returns:
+        Tensor: ``[B, N]``.
+    """
+    return (joint_entry(trajectories, "next", "reward") * valid.unsqueeze(-1)).sum(1)

@@ -1,0 +1,194 @@
+"""Cross-play: who meets whom, what is on disk, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarl_reciprocator import crossplay
+from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
+from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
+from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, contestants_of, pair_up, scripted_contestants
+from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["crossplay", *map(str, arguments)])
+    return crossplay.main()
+
+
+def test_one_command_from_checkpoints_to_report(checkpoints: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    command = (checkpoints, "--against", "all_c", "all_d", "--episodes=20", f"--output={tmp_path}")
+    assert run(monkeypatch, *command) == 0
+    printed = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "pairings.csv")
+    # Three populations of two seeds and two scripts: 9 and 3 pairs of seeds, 6 of a population with a script and back.
+    assert len(table) == 9 * 2 + 3 * 2 + 2 * 6 * 2 + 4
+    names = ["Mixed: ippo", "Mixed: reciprocator", "Recip", "all_c", "all_d"]
+    assert sorted(set(table["row"])) == sorted(set(table["column"])) == names
+    scripts = table[(table["row"] == "all_c") & (table["column"] == "all_d")]
+    assert scripts[["row_per_step", "column_per_step", "row_p_cooperate"]].values.tolist() == [[-3.0, 0.0, 1.0]]
+    assert (table["row_per_step"] + table["column_per_step"] <= -2 + 1e-6).all()
+    for file in ("scores.png", "p_cooperate.png", "replicator.png"):
+        assert (tmp_path / file).stat().st_size > 10_000
+    assert (tmp_path / "crossplay.md").read_text() in printed
+    assert json.loads((tmp_path / "equilibria.json").read_text())["names"][-2:] == ["all_c", "all_d"]
+    # An interval over two seeds, none for scripts among themselves.
+    cells = pd.read_csv(tmp_path / "matrix.csv").set_index(["row", "column", "kind", "side", "quantity"])
+    assert cells.loc[("Recip", "all_d", "same seed", "row", "per_step"), "pairs"] == 2
+    assert math.isnan(cells.loc[("all_c", "all_d", "same seed", "row", "per_step"), "low"])
+
+    records = {file: file.stat().st_mtime_ns for file in tmp_path.glob("pairings/*.json")}
+    lost, half = sorted(records)[:2]
+    lost.unlink()
+    half.write_text("{")
+    with pytest.warns(UserWarning, match=f"{half.name} cannot be read"):
+        assert run(monkeypatch, *command) == 0
+    for file, written in records.items():
+        assert (file.stat().st_mtime_ns != written) == (file in (lost, half))
+    again = pd.read_csv(tmp_path / "pairings.csv")
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_bad_files_are_skipped_and_said(checkpoints: Path, tmp_path: Path) -> None:
+    for name in ("half", "no_config", "foreign"):
+        shutil.copytree(next(checkpoints.rglob("checkpoints")).parent, tmp_path / name)
+    next((tmp_path / "half").rglob("*.pt")).write_bytes(b"PK half written")
+    (tmp_path / "no_config" / "config.pkl").unlink()
+    (tmp_path / "foreign" / "config.pkl").write_bytes(b"not a pickle")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find_checkpoints([tmp_path, checkpoints])
+    said = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
+    assert len(said) == 3 and all(any(name in line for line in said) for name in ("half", "no_config", "foreign"))
+    assert len(found) == 4
+    with pytest.raises(ValueError, match="no checkpoint was found in"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        find_checkpoints([tmp_path / "foreign"])
+    with pytest.raises(ValueError, match="nowhere' is not allowed, allowed: a checkpoint, or a folder"):
+        find_checkpoints([tmp_path / "nowhere"])
+
+
+def test_of_a_run_the_newest_checkpoint_counts(checkpoints: Path, tmp_path: Path) -> None:
+    run_folder = next(checkpoints.rglob("run.json")).parent
+    shutil.copytree(run_folder, tmp_path / "run")
+    newest = next((tmp_path / "run").rglob("checkpoint_*.pt"))
+    shutil.copy(newest, newest.with_name("checkpoint_8.pt"))
+    (found,) = find_checkpoints([tmp_path])
+    assert found.file == newest and found.frames == 256
+    record = json.loads((run_folder / "run.json").read_text())
+    assert (found.population, found.seed) == (record["population"], record["seed"])
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"run.json cannot be read"):
+        (found,) = find_checkpoints([tmp_path])
+    assert found.population == found.algorithm.associated_class().__name__.lower()
+
+
+def test_the_game_is_the_checkpoints_own(checkpoints: Path, public_goods: Path) -> None:
+    both = find_checkpoints([checkpoints, public_goods])
+    with pytest.raises(
+        ValueError, match=r"different tasks, allowed: one of task=social_dilemmas/\{prisoners_d.*goods\}"
+    ):
+        choose_game(both, [])
+    with pytest.warns(UserWarning, match=r"skipped .*is of task=social_dilemmas/public_goods, allowed: prisoners_d"):
+        task, able = choose_game(both, ["task=social_dilemmas/prisoners_dilemma"])
+    assert len(able) == 4 and task.config["variant"] == "lola"
+    named = find_checkpoints([checkpoints, next(public_goods.rglob("checkpoint_*.pt"))])
+    with pytest.raises(ValueError, match=r"is of task=social_dilemmas/public_goods, allowed: prisoners_dilemma"):
+        choose_game(named, ["task=social_dilemmas/prisoners_dilemma"])
+    own = find_checkpoints([checkpoints])
+    with pytest.warns(UserWarning, match=r"trained with variant='lola', and play with .*'contribution'"):
+        task, _ = choose_game(own, ["task.variant=contribution"])
+    assert task.config["variant"] == "contribution"
+    named = find_checkpoints(sorted(checkpoints.rglob("checkpoint_*.pt")))
+    with pytest.raises(
+        ValueError, match=r"with other observations \(\[5\]\), allowed: those of the game \(\[5\]\)|task.obs"
+    ):
+        choose_game(named, ["task.observation=per_agent"])
+    for override, message in {
+        "task=social_dilemmas/chicken": "allowed: a task of the checkpoints",
+        "task.rules=1": r"task\.rules=1 is not allowed, allowed: .*variant",
+        "seed=1": "'seed=1' is not allowed",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            choose_game(own, [override])
+
+
+def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
+    task, able = choose_game(find_checkpoints([checkpoints]), [])
+    contestants = [*contestants_of(able), *scripted_contestants(["all_d"], task)]
+    assert [one.seats for one in contestants] == [(0,), (1,), (0, 1), ()]
+    pairings = pair_up(contestants)
+    for pairing in pairings:
+        known = [seed for seed in pairing.seeds if seed is not None]
+        assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
+    with pytest.raises(ValueError, match=r"against='nobody' is not allowed, allowed: .*all_d"):
+        scripted_contestants(["nobody"], task)
+
+
+def test_many_agents_play_a_focal_one_among_others(public_goods: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, public_goods, "--against", "all_d", "--episodes=10", f"--output={tmp_path}") == 0
+    assert "the column in all 2 others" in capsys.readouterr().out
+    analysis = json.loads((tmp_path / "equilibria.json").read_text())
+    assert analysis["mixed"] is None and [pure["row"] for pure in analysis["pure"]] == ["all_d"]
+
+
+def test_unknown_input_is_one_clear_error(tmp_path: Path, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path / "none")
+    assert "none' is not allowed, allowed: a checkpoint" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path, "--episodes=0")
+    assert "--episodes=0 is not allowed" in capsys.readouterr().err
+
+
+def games(row: list, column: list) -> dict:
+    """Scores of two pairs of seeds that agree."""
+    names = ["a", "b", "c"][: len(row)]
+    return {
+        (one, other): (np.full(2, float(row[i][j])), np.full(2, float(column[i][j])))
+        for i, one in enumerate(names)
+        for j, other in enumerate(names)
+    }
+
+
+def test_equilibria_of_known_games() -> None:
+    dilemma = analyse(games([[-1, -3], [0, -2]], [[-1, 0], [-3, -2]]), ["a", "b"], symmetric=True)
+    assert [(pure["row"], pure["column"], pure["share_of_resamples"]) for pure in dilemma["pure"]] == [("b", "b", 1.0)]
+    assert dilemma["mixed"] == [{"row": {"a": 0.0, "b": 1.0}, "column": {"a": 0.0, "b": 1.0}}]
+    assert dilemma["replicator"]["from_equal_shares"][-1][1] > 0.99
+    assert dilemma["replicator"]["share_of_starts_that_end_in_it"]["b"] == 1.0
+    # Stag hunt: both pure ones and, with 0.5, the mixed one.
+    hunt = analyse(games([[4, 1], [3, 2]], [[4, 3], [1, 2]]), ["a", "b"], symmetric=True)
+    assert [pure["gain_from_leaving"] for pure in hunt["pure"]] == [-1.0, -1.0]
+    assert {"row": {"a": 0.5, "b": 0.5}, "column": {"a": 0.5, "b": 0.5}} in hunt["mixed"]
+    pennies = analyse(games([[1, -1], [-1, 1]], [[-1, 1], [1, -1]]), ["a", "b"], symmetric=False)
+    assert pennies["pure"] == [] and pennies["replicator"] is None and len(pennies["mixed"]) == 1
+    assert not pure_equilibria(np.eye(2), -np.eye(2)).any()
+
+
+def test_how_sure_an_equilibrium_is() -> None:
+    samples = games([[0, 0], [0, 0]], [[0, 0], [0, 0]])
+    # Whether leaving b for a pays depends on which of the two seeds are drawn.
+    samples["a", "b"] = (np.array([-2.0, 1.0]), np.zeros(2))
+    samples["b", "a"] = (np.zeros(2), np.array([-2.0, 1.0]))
+    (sure,) = [
+        pure for pure in analyse(samples, ["a", "b"], symmetric=True)["pure"] if pure["row"] == "b" == pure["column"]
+    ]
+    assert 0.5 < sure["share_of_resamples"] < 0.95
+
+
+def test_intervals() -> None:
+    mean, low, high = mean_interval([1.0, 2.0, 3.0, math.nan])
+    assert mean == 2.0 and 1.0 <= low < 2.0 < high <= 3.0
+    assert show(*mean_interval([-0.001])) == "0.00"
+    assert show(*mean_interval([])) == "-"
+    assert show(1.0, 0.5, 1.5) == "1.00 [0.50, 1.50]"

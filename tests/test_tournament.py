@@ -1,0 +1,90 @@
+"""A tournament with the strategies of the Axelrod library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+axelrod = pytest.importorskip("axelrod")
+
+from benchmarl_reciprocator import SocialDilemmaTask, tournament  # noqa: E402
+from benchmarl_reciprocator.evaluation.agents import ScriptedAgent, load_agents  # noqa: E402
+from benchmarl_reciprocator.evaluation.play import play, returns  # noqa: E402
+
+
+def task_of(name: str, **options: object):
+    task = SocialDilemmaTask[name.upper()].get_from_yaml()
+    task.config.update(options)
+    return task
+
+
+@pytest.mark.parametrize(("player", "theirs"), [("tit_for_tat", axelrod.TitForTat), ("grim", axelrod.Grudger)])
+def test_a_player_of_ours_plays_as_theirs_does(player: str, theirs: type[axelrod.Player]) -> None:
+    task = task_of("prisoners_dilemma")
+    game = tournament.game_of(task)
+    assert game.RPST() == (-1, -2, -3, 0)
+    for opponent in (axelrod.Alternator(), axelrod.Defector(), axelrod.FirstByTidemanAndChieruzzi()):
+        ours = tournament.TrainedPlayer(
+            "ours", ScriptedAgent(task.players()[player]()), lambda: task.options.make_env(1, "cpu", seed=0)
+        )
+        matches = [axelrod.Match((one, opponent), turns=20, game=game, seed=0).play() for one in (ours, theirs())]
+        assert matches[0] == matches[1]
+
+
+def test_a_trained_player_scores_as_in_our_own_game(checkpoints: Path) -> None:
+    file = next((checkpoints / "runs" / "mixed_seed_0").rglob("checkpoint_*.pt"))
+    task = task_of("prisoners_dilemma")
+    # The one in the second seat: its own action is the second of the game's.
+    agent = load_agents(file)[1]
+    player = tournament.TrainedPlayer("ours", agent, lambda: task.options.make_env(1, "cpu", seed=0))
+    torch.manual_seed(0)
+    scores = [
+        axelrod.Match((player, axelrod.TitForTat()), turns=32, game=tournament.game_of(task)).play() for _ in range(40)
+    ]
+    cooperation = torch.tensor([[pair[0] is axelrod.Action.C for pair in match] for match in scores]).float()
+    env = task.options.make_env(400, "cpu", seed=0)
+    trajectories, valid = play(env, [ScriptedAgent(task.players()["tit_for_tat"]()), agent])
+    expected = (trajectories["agent_1", "action"] == 0).float().squeeze(-1)
+    error = (cooperation.mean(1).var() / 40 + expected.mean(1).var() / 400).sqrt()
+    assert (cooperation.mean() - expected.mean()).abs() < 4 * error
+    assert returns(trajectories, valid).shape == (400, 2)
+
+
+def test_one_command_from_checkpoints_to_ranking(checkpoints: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = checkpoints / "runs"
+    command = [str(folder / "recip_seed_0"), str(folder / "recip_seed_1"), "--repetitions=1", f"--output={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["tournament", *command])
+    assert tournament.main() == 0
+    assert "First by Graaskamp" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "ranking.csv")
+    assert table.groupby("seed")["rank"].apply(sorted).tolist() == [list(range(1, 17))] * 2
+    assert table["trained"].sum() == 2
+    assert table["score_per_turn"].between(-3, 0).all() and table["cooperation"].between(0, 1).all()
+    records = {file: file.stat().st_mtime_ns for file in tmp_path.glob("records/*.json")}
+    assert len(records) == 3
+    assert tournament.main() == 0
+    assert all(file.stat().st_mtime_ns == written for file, written in records.items())
+
+
+@pytest.mark.parametrize("name", ["matching_pennies", "public_goods", "coins"])
+def test_only_games_of_the_library_are_played(name: str) -> None:
+    with pytest.raises(ValueError, match=f"task='{name}' is not allowed, allowed: a symmetric matrix game"):
+        tournament.game_of(task_of(name))
+
+
+def test_ranks_by_hand() -> None:
+    def match(first: float, second: float) -> dict:
+        return {"scores": [first, second], "cooperation": [1.0, 0.0]}
+
+    among = {"matches": {"a": {"b": match(3.0, 1.0)}, "b": {}}}
+    own = {"matches": {"a": match(2.0, 2.0), "b": match(4.0, 0.0), tournament.ITSELF: match(9.0, 9.0)}}
+    rows = tournament._ranking("ours", 0, own, among)
+    assert [(row["player"], row["score_per_turn"], row["cooperation"]) for row in rows] == [
+        ("ours", 3.0, 1.0),
+        ("a", 2.5, 0.5),
+        ("b", 0.5, 0.0),
+    ]
