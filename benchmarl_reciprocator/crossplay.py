@@ -175,7 +175,7 @@ def describe(analysis: dict[str, Any]) -> str:
     if analysis["symmetric"] and analysis["n_agents"] == 2:
         text.append(
             "Both orders of a pairing are pooled, and a population's score with itself is among agents that trained "
-            "together."
+            "together (that of a mixture's member: with itself in the other seat)."
         )
     if analysis["n_agents"] > 2:
         text.append("With more than two agents: only whether a population is a best response to all others being it.")
