@@ -129,7 +129,8 @@ def test_results_of_benchmarls_own_command_are_read(small_experiment, tmp_path: 
         experiment = small_experiment("algorithm=mixed", f"seed={seed}", "experiment.loggers=[csv]")
         experiment.run()
     results = read_results(tmp_path)
-    assert results.runs[["task", "seed"]].values.tolist() == [["prisoners_dilemma", 0], ["prisoners_dilemma", 1]]
+    runs = sorted(results.runs[["task", "seed"]].itertuples(index=False, name=None))
+    assert runs == [("prisoners_dilemma", 0), ("prisoners_dilemma", 1)]
     assert not results.skipped
     # What the Reciprocator logged comes from its csv files.
     assert results.diagnostics["influence_0_on_1"].notna().all()
