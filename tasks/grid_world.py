@@ -1,0 +1,561 @@
+"""Grid worlds: what Cleanup, Harvest and games of a user's own share, on a map of cells drawn as text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+from torch.nn.functional import embedding, one_hot
+
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
+from benchmarl_reciprocator.tasks.grid_board import AGENT_COLOURS, draw_grid, rgb
+from benchmarl_reciprocator.tasks.grid_map import FLOOR, SPAWN, GridMap, ray_cells, read_map, relative_cells, window_cells
+
+OBSERVATIONS = ("image", "rgb", "flat")
+MAX_AGENTS = len(AGENT_COLOURS)
+# What an agent does, by number. Moves are forward, to the right, backward and to the left of where it looks, or north,
+# east, south and west, and then it looks where it went.
+ACTIONS = {
+    "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
+    "compass": ("stay", "north", "east", "south", "west"),
+}
+WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
+
+
+class Beam(NamedTuple):
+    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and at the thing
+    that the game names. After a shot it cannot be fired for ``cooldown`` steps.
+    """
+
+    length: int
+    width: int
+    cooldown: int
+    colour: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRules:
+    """Rules that all grid worlds have. What makes a variant of a game; scores of different variants are not comparable.
+
+    Args:
+        map (str): name of the map.
+        max_steps (int): length of an episode, in steps.
+        view (int): side of the square window that an agent sees.
+        view_behind (int): how many rows of it are at the agent's back.
+        actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns with it;
+            ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is on top of its
+            view. The beams come after those, zapping first.
+        zap_length (int): of the zapping beam; 0: zapping is no action.
+        zap_width (int): rays of it, an odd number.
+        zap_cooldown (int): steps after a shot before the next.
+        zap_timeout (int): for so many steps an agent that was hit is out of the world; 0: it stays.
+        zap_penalty (float): what being hit costs.
+        zap_cost (float): what a shot costs.
+    """
+
+    map: str
+    max_steps: int
+    view: int
+    view_behind: int
+    actions: str
+    zap_length: int
+    zap_width: int
+    zap_cooldown: int
+    zap_timeout: int
+    zap_penalty: float
+    zap_cost: float
+
+
+class GridWorldEnv(SocialDilemmaEnv):
+    """Agents with an orientation on a map of cells, where things lie.
+
+    A game names its things and its map's symbols, and states its own rules in :meth:`play`. A step is: all move at once,
+    then the game's own rules, then zapping, then those whose time-out is over come back on random free start cells.
+
+    **Movement.** No two agents are on one cell. Of several that enter a cell, one drawn at random gets it, and the others stay.
+    A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a ring of three or more;
+    two agents do not swap. Whoever cannot enter stays, and blocks those behind.
+
+    **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones with
+    channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back, left]``;
+    ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is outside of the map looks
+    like a wall; an agent that is out sees nothing. The state is the whole map in the same form, as the first agent has it.
+
+    Args:
+        n_agents (int): number of agents ``N``, 2 to 10.
+        rules (GridRules): the variant.
+        rows (sequence of str): the map, see :func:`~benchmarl_reciprocator.tasks.grid_map.read_map`.
+        things (mapping): colour of every kind of thing that may lie on a cell, by name.
+        start (mapping): what lies on the cells of every symbol of the game at the start of an episode, the name of a
+            thing or ``None``. Cells are numbered in this order.
+        floors (mapping, optional): colour of the floor where a symbol is.
+        beams (mapping, optional): beams besides zapping, by the name of their action.
+        info (sequence of str): what :meth:`play` reports, one number for each agent.
+        observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
+
+    The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
+
+    Raises:
+        ValueError: on a bad option, naming the key, the value and what is allowed; in a map, row and column too.
+    """
+
+    def __init__(
+        self,
+        n_agents: int,
+        rules: GridRules,
+        rows: Sequence[str],
+        *,
+        things: Mapping[str, str],
+        start: Mapping[str, str | None],
+        floors: Mapping[str, str] | None = None,
+        beams: Mapping[str, Beam] | None = None,
+        info: Sequence[str] = (),
+        observation: str = "image",
+        **kwargs,
+    ) -> None:
+        check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
+        check_rules(rules)
+        check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
+        grid = read_map(rows, "".join(start), n_agents)
+        largest = 2 * max(grid.shape) - 1
+        check_option("task.view", rules.view, rules.view <= largest, f"1 to {largest}, which shows the whole map")
+        zap = {"zap": Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)} if rules.zap_length else {}
+        self.rules = rules
+        self.grid = grid
+        self.observation = observation
+        self.beams = {**zap, **(beams or {})}
+        self.actions = {name: number for number, name in enumerate([*ACTIONS[rules.actions], *self.beams])}
+        self.things_named = {name: number for number, name in enumerate(("nothing", "wall", *things))}
+        self._colours = [None, WALL_COLOUR, *things.values()]
+        self._floors = dict(floors or {})
+        looks = _appearances(n_agents, self._colours, [beam.colour for beam in self.beams.values()], observation)
+        if rules.actions == "compass":
+            looks = looks[:, :1]
+        super().__init__(
+            [len(self.actions)] * n_agents,
+            observation_shape=self._shape(rules.view, rules.view, looks.shape[-1]),
+            state_shape=self._shape(*grid.shape, looks.shape[-1]),
+            info={name: 1 for name in (*info, "zaps", "zapped", "out")},
+            max_steps=rules.max_steps,
+            **kwargs,
+        )
+        device, batch = self.device, self.batch_size
+        self._codes = looks.shape[2]
+        self._looks = looks.flatten(0, 2).to(device)
+        landing, facing = _move_tables(grid, list(self.actions))
+        self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
+        self._windows = window_cells(grid, rules.view, rules.view_behind).flatten(0, 1).to(device)
+        self._rays = {
+            name: ray_cells(grid, beam.length, beam.width).flatten(0, 1).to(device) for name, beam in self.beams.items()
+        }
+        self._layout = grid.layout.flatten().to(device)
+        self._spawns = grid.cells(SPAWN)
+        seats = torch.arange(n_agents, device=device)
+        self._seat_codes = (1 + 4 * seats).int()
+        self._own_looks = seats * looks.shape[1] * self._codes
+        self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
+        self._doubling = range((n_agents - 1).bit_length())
+        contents = {**start, SPAWN: None, FLOOR: None}
+        first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
+        self._first_things = torch.tensor([*first, self.things_named["wall"], 0], dtype=torch.int32, device=device)
+
+        # What lies on every cell, what beam passed over it in the last step, and who stands there (0 for nobody, else 1
+        # plus the orientation plus four times the seat): [B, n + 2].
+        self.things = self._first_things.repeat(*batch, 1)
+        self.beamed = torch.zeros_like(self.things)
+        self._standing = torch.zeros_like(self.things)
+        # Of agents, [B, N]: cell, orientation (0 north, 1 east, 2 south, 3 west), and steps still to be out.
+        self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
+        self.facing = torch.zeros_like(self.cells)
+        self.out = torch.zeros_like(self.cells)
+        self._cooldown = {name: torch.zeros_like(self.cells) for name in self.beams}
+
+    @abstractmethod
+    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The game's own rules, once all have moved.
+
+        Args:
+            actions (Tensor): ``[B, N]``; of agents that are out, "stay".
+
+        Returns:
+            tuple[Tensor, dict[str, Tensor]]: rewards and what ``info`` names, ``[B, N]`` each.
+        """
+
+    def start(self, where: Tensor) -> None:
+        rows = where.nonzero().squeeze(-1)
+        n_spawns = self._spawns.stop - self._spawns.start
+        order = self.random(len(rows), n_spawns).topk(self.n_agents).indices
+        self.things[rows] = self._first_things
+        self.beamed[rows] = 0
+        self.cells[rows] = order + self._spawns.start
+        self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
+        for counter in (self.out, *self._cooldown.values()):
+            counter[rows] = 0
+        self._stand()
+
+    def place(
+        self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None
+    ) -> None:
+        """Put agents on cells ``[B, N]``, turn them, ``[B, N]``, and lay things down, ``[B, n + 2]``."""
+        if cells is not None:
+            self.cells = cells.to(self.cells)
+        if facing is not None:
+            self.facing = facing.to(self.facing)
+        if things is not None:
+            self.things = things.to(self.things)
+        self._stand()
+
+    def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        playing = self.out == 0
+        actions = actions * playing
+        self._move(actions)
+        self.beamed.zero_()
+        rewards, info = self.play(actions)
+        back = self.out == 1
+        self.out = (self.out - 1).clamp(min=0)
+        zaps = zapped = torch.zeros_like(rewards)
+        if self.rules.zap_length:
+            zaps, zapped = self._zap(actions)
+            rewards = rewards - self.rules.zap_penalty * zapped - self.rules.zap_cost * zaps
+        self._stand()
+        self._come_back(back)
+        info = {**info, "zaps": zaps, "zapped": zapped, "out": ~playing}
+        return rewards, {name: value.float().unsqueeze(-1) for name, value in info.items()}
+
+    def observations(self) -> Tensor:
+        turned = self.facing if self.rules.actions == "turn" else torch.zeros_like(self.facing)
+        window = self._windows.index_select(0, (self.cells * 4 + turned).flatten()).view(*self.cells.shape, -1)
+        window += self._first_cells
+        codes = self._seen.flatten().index_select(0, window.flatten()).view_as(window)
+        codes += (self._own_looks + turned * self._codes).int().unsqueeze(-1)
+        side = self.rules.view
+        return embedding(codes, self._looks).view(*self.cells.shape, *self._shape(side, side, self._looks.shape[-1]))
+
+    def state(self) -> Tensor:
+        codes = self._seen.index_select(1, self._layout)
+        return embedding(codes, self._looks).view(
+            *self.batch_size, *self._shape(*self.grid.shape, self._looks.shape[-1])
+        )
+
+    def render(self, mode: str = "rgb_array") -> np.ndarray:
+        """Picture of the first environment, ``[H, W, 3]`` bytes, see
+        :func:`~benchmarl_reciprocator.tasks.grid_board.draw_grid`.
+        """
+        check_option("mode", mode, mode == "rgb_array", "rgb_array")
+        beams = [None, *(beam.colour for beam in self.beams.values())]
+        floors = [self._floors.get(symbol) for symbol in self.grid.symbols()]
+        cells = self._layout.view(self.grid.shape).tolist()
+        return draw_grid(
+            cells,
+            [*floors, None],
+            [self._colours[thing] for thing in self.things[0].tolist()],
+            [beams[beam] for beam in self.beamed[0].tolist()],
+            [(cell, facing) for cell, facing in zip(self.cells[0].tolist(), self.facing[0].tolist())],
+        )
+
+    def take(self, thing: str) -> Tensor:
+        """Agents that stand on such a thing take it: boolean ``[B, N]``."""
+        under = self.things.gather(1, self.cells)
+        taken = under == self.things_named[thing]
+        self.things.scatter_(1, self.cells, under.masked_fill(taken, 0))
+        return taken
+
+    def fire(self, beam: str, actions: Tensor, stopped_by: str | None = None) -> tuple[Tensor, Tensor]:
+        """Agents whose action it is fire a beam, if it has cooled down.
+
+        Args:
+            beam (str): its name.
+            actions (Tensor): ``[B, N]``.
+            stopped_by (str, optional): a thing at which rays end, besides walls and agents.
+
+        Returns:
+            tuple[Tensor, Tensor]: who fires, boolean ``[B, N]``, and the cells that are reached, ``[B, N, width, length]``,
+            with that of what ends a ray and nowhere for no cell.
+        """
+        fires = actions == self.actions[beam]
+        if self.beams[beam].cooldown:
+            fires = fires & (self._cooldown[beam] == 0)
+            cooler = (self._cooldown[beam] - 1).clamp(min=0)
+            self._cooldown[beam] = torch.where(fires, self.beams[beam].cooldown, cooler)
+        rays = self._rays[beam]
+        reach = rays.index_select(0, (self.cells * 4 + self.facing).flatten()).view(*self.cells.shape, *rays.shape[1:])
+        reach = torch.where(fires[..., None, None], reach, self.grid.nowhere)
+        flat = reach.flatten(1)
+        ends = self._standing.gather(1, flat) > 0
+        if stopped_by is not None:
+            ends |= self.things.gather(1, flat) == self.things_named[stopped_by]
+        ends = ends.view_as(reach)
+        behind = ends.cumsum(-1) > ends
+        reach = reach.masked_fill(behind, self.grid.nowhere)
+        self.beamed.scatter_(1, reach.flatten(1), list(self.beams).index(beam) + 1)
+        return fires, reach
+
+    def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
+        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into those of another: how many of them each
+        agent reached, ``[B, N]``.
+        """
+        flat = reach.flatten(1)
+        found = self.things.gather(1, flat)
+        hit = found == self.things_named[thing]
+        self.things.scatter_(1, flat, found.masked_fill(hit, self.things_named[into]))
+        return hit.view_as(reach).flatten(2).sum(-1)
+
+    def grow(self, cells: slice, thing: str, chance: Tensor | float) -> None:
+        """Things appear on each free cell, where nothing lies and nobody stands, with a chance.
+
+        Args:
+            cells (slice): where they may.
+            thing (str): its name.
+            chance (Tensor or float): of each cell, to be broadcast to ``[B, cells]``.
+        """
+        lying = self.things[:, cells]
+        free = (lying == 0) & (self._standing[:, cells] == 0)
+        lying.masked_fill_(free & (self.random(*lying.shape) < chance), self.things_named[thing])
+
+    def spawn_one(self, cells: slice, thing: str, chance: Tensor | float, over: str) -> None:
+        """With a chance, a thing appears in place of one of another kind, drawn at random; agents may stand there.
+
+        Args:
+            cells (slice): where it may.
+            thing (str): its name.
+            chance (Tensor or float): in an environment, to be broadcast to ``[B, 1]``.
+            over (str): what it takes the place of.
+        """
+        lying = self.things[:, cells]
+        free = lying == self.things_named[over]
+        drawn = self.random(*lying.shape).masked_fill_(~free, -1.0).argmax(-1, keepdim=True)
+        happens = (self.random(*self.batch_size, 1) < chance) & free.gather(1, drawn)
+        lying.scatter_(1, drawn, torch.where(happens, self.things_named[thing], lying.gather(1, drawn)))
+
+    def share(self, cells: slice, thing: str) -> Tensor:
+        """Share of ``cells`` on which such a thing lies, for every agent the same: ``[B, N]``."""
+        share = (self.things[:, cells] == self.things_named[thing]).float().mean(-1)
+        return share.unsqueeze(-1).expand(self.cells.shape)
+
+    def _move(self, actions: Tensor) -> None:
+        """Moves of all at once, see :class:`GridWorldEnv`."""
+        landing = self._landing.take((actions * 4 + self.facing) * (self.grid.nowhere + 1) + self.cells)
+        self.facing = self._turned.take(actions * 4 + self.facing)
+        self.cells = resolve_moves(self.cells, landing, self.random(*self.cells.shape), self._doubling)
+        self._stand()
+
+    def _zap(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Who zaps and who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
+        zaps, reach = self.fire("zap", actions)
+        seats = (self._standing.gather(1, reach.flatten(1)) + 3).long() // 4
+        zapped = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.bool, device=self.device)
+        zapped = zapped.scatter_(1, seats, True)[:, 1:]
+        if self.rules.zap_timeout:
+            self.out = torch.where(zapped, self.rules.zap_timeout, self.out)
+            self.cells = self.cells.masked_fill(zapped, self.grid.nowhere)
+        return zaps, zapped
+
+    def _come_back(self, back: Tensor) -> None:
+        """Agents in the mask ``back`` ``[B, N]`` appear on free start cells drawn at random, looking anywhere."""
+        rows = back.any(-1).nonzero().squeeze(-1)
+        if len(rows) == 0:
+            return
+        back = back[rows]
+        taken = self._standing[rows, self._spawns] > 0
+        free_first = self.random(*taken.shape).masked_fill(taken, -1.0).topk(self.n_agents).indices
+        place = free_first.gather(1, (back.cumsum(-1) - 1).clamp(min=0)) + self._spawns.start
+        self.cells[rows] = torch.where(back, place, self.cells[rows])
+        self.facing[rows] = torch.where(back, (self.random(*back.shape) * 4).long(), self.facing[rows])
+        self._stand()
+
+    def _stand(self) -> None:
+        """Note who stands where, and with it what is seen of every cell."""
+        self._standing = torch.zeros_like(self._standing)
+        self._standing.scatter_(1, self.cells, self._seat_codes + self.facing.int())
+        self._standing[:, self.grid.nowhere] = 0
+
+    @property
+    def _seen(self) -> Tensor:
+        """Number of each cell's appearance, ``[B, n + 2]``."""
+        seen = self.things + len(self.things_named) * (self.beamed + (len(self.beams) + 1) * self._standing)
+        seen[:, self.grid.nowhere] = 0
+        return seen
+
+    def _shape(self, rows: int, columns: int, channels: int) -> list[int]:
+        return [rows * columns * channels] if self.observation == "flat" else [rows, columns, channels]
+
+
+def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, doubling: Sequence[int]) -> Tensor:
+    """Where agents are after they all moved at once: no two on one cell, no swaps, chains and rings move together.
+
+    Args:
+        cells (Tensor): where they are, ``[B, N]``; numbers may repeat among agents that stay.
+        landing (Tensor): where each wants to be, ``[B, N]``.
+        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``.
+        doubling (sequence): as many elements as it takes doublings of 1 to reach ``N``.
+
+    Returns:
+        Tensor: ``[B, N]``.
+    """
+    moves = landing != cells
+    same = landing.unsqueeze(-1) == landing.unsqueeze(-2)
+    rank = priority.masked_fill(~moves, -1.0)
+    loses = (same & (rank.unsqueeze(-1) < rank.unsqueeze(-2))).any(-1)
+    # Whether i wants the cell of j.
+    wants = (landing.unsqueeze(-1) == cells.unsqueeze(-2)) & moves.unsqueeze(-1)
+    swaps = (wants & wants.transpose(-1, -2)).any(-1)
+    able = moves & ~loses & ~swaps
+    # Everybody waits for the agent whose cell it wants, or for itself. Pointers that double their reach tell whether all
+    # along the chain are able.
+    seats = torch.arange(cells.shape[-1], device=cells.device)
+    waits_for = torch.where(wants.any(-1), wants.int().argmax(-1), seats)
+    for _ in doubling:
+        able = able & able.gather(-1, waits_for)
+        waits_for = waits_for.gather(-1, waits_for)
+    return torch.where(able, landing, cells)
+
+
+def check_rules(rules: GridRules) -> None:
+    """Raise one ``ValueError`` that names the key, the value and what is allowed, if the shared rules do not fit."""
+    check_option("task.actions", rules.actions, rules.actions in ACTIONS, " | ".join(ACTIONS))
+    check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
+    check_option(
+        "task.view_behind", rules.view_behind, 0 <= rules.view_behind < rules.view, f"0 to {rules.view - 1} (task.view - 1)"
+    )
+    for key in ("zap_length", "zap_cooldown", "zap_timeout"):
+        check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
+    check_width("task.zap_width", rules.zap_width)
+    for key in ("zap_penalty", "zap_cost"):
+        check_option(f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < float("inf"), "a finite number >= 0")
+
+
+def check_width(key: str, width: int) -> None:
+    """Raise a ``ValueError`` unless ``width`` is that of a beam."""
+    check_option(key, width, width >= 1 and width % 2 == 1, "an odd integer >= 1")
+
+
+def check_probability(key: str, value: float) -> None:
+    """Raise a ``ValueError`` unless ``value`` is a probability."""
+    check_option(key, value, 0 <= value <= 1, "0 <= probability <= 1")
+
+
+def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
+    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and cell."""
+    one, zero = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    beside = relative_cells(grid, one, zero)[..., 0].T
+    here = torch.arange(grid.nowhere + 1).expand(4, -1)
+    beside = torch.where(beside == grid.wall, here, beside)
+    landing = here.repeat(len(actions), 1, 1)
+    facing = torch.arange(4).repeat(len(actions), 1)
+    turning = actions[: len(ACTIONS["turn"])] == list(ACTIONS["turn"])
+    for side in range(4):
+        landing[1 + side] = beside.roll(-side, 0) if turning else beside[side]
+        if not turning:
+            facing[1 + side] = side
+    if turning:
+        facing[actions.index("turn_left")] = (torch.arange(4) - 1) % 4
+        facing[actions.index("turn_right")] = (torch.arange(4) + 1) % 4
+    return landing, facing
+
+
+def _appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
+    """What a cell looks like to every agent in every orientation, ``[N, 4, codes, C]``.
+
+    A code is the thing, plus the number of things times the sum of the beam (0 for none) and the number of beams plus one
+    times who stands there (0 for nobody, else 1 plus the orientation plus four times the seat).
+    """
+    n_things, n_beams = len(things), len(beams) + 1
+    code = torch.arange(n_things * n_beams * (1 + 4 * n_agents))
+    thing, beam, standing = code % n_things, code // n_things % n_beams, code // (n_things * n_beams)
+    somebody = standing > 0
+    viewer = torch.arange(n_agents).view(-1, 1, 1)
+    turned = torch.arange(4).view(-1, 1)
+    # As the viewer sees them: seats after its own, orientations relative to its own.
+    seat = (((standing - 1) // 4 - viewer) % n_agents).expand(-1, 4, -1)
+    facing = ((standing - 1) % 4 - turned).remainder(4).expand(n_agents, -1, -1)
+    if observation == "rgb":
+        colours = torch.stack([rgb(colour) for colour in things])[thing]
+        colours = torch.where((beam > 0).unsqueeze(-1), torch.stack([rgb(None), *map(rgb, beams)])[beam], colours)
+        agents = torch.stack([rgb(colour) for colour in AGENT_COLOURS])[seat]
+        return torch.where(somebody.unsqueeze(-1), agents, colours)
+    fixed = torch.cat([one_hot(thing, n_things)[:, 1:], one_hot(beam, n_beams)[:, 1:]], -1)
+    agents = torch.cat([one_hot(seat, n_agents), one_hot(facing, 4)], -1) * somebody.unsqueeze(-1)
+    return torch.cat([fixed.expand(n_agents, 4, -1, -1), agents], -1).float()
+
+
+@dataclass
+class GridWorldOptions:
+    """Options that all grid worlds have, see :class:`GridWorldEnv`. Rules that are ``None`` are those of the variant.
+
+    Args:
+        variant (str): one of the game's published sets of rules.
+        map (str or list of str, optional): the name of a map of the game, or a map's rows.
+    """
+
+    n_agents: int = MISSING
+    variant: str = MISSING
+    map: Any = MISSING
+    max_steps: int | None = MISSING
+    view: int | None = MISSING
+    view_behind: int | None = MISSING
+    actions: str | None = MISSING
+    zap_length: int | None = MISSING
+    zap_width: int | None = MISSING
+    zap_cooldown: int | None = MISSING
+    zap_timeout: int | None = MISSING
+    zap_penalty: float | None = MISSING
+    zap_cost: float | None = MISSING
+    observation: str = MISSING
+    continuation_probability: float = MISSING
+    grouping: str = MISSING
+
+    def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, str]) -> tuple[Any, list[str]]:
+        """The variant's rules, with what is set beside it, and the rows of the map."""
+        check_option("task.variant", self.variant, self.variant in variants, " | ".join(variants))
+        rules = variants[self.variant]
+        own = {field.name: getattr(self, field.name) for field in fields(rules)}
+        rules = type(rules)(**{**vars(rules), **{key: value for key, value in own.items() if value is not None}})
+        if not isinstance(rules.map, str):
+            return rules, rules.map
+        check_option("task.map", rules.map, rules.map in maps, f"{' | '.join(maps)}, or a list of rows")
+        return rules, maps[rules.map].strip("\n").split("\n")
+
+    def shared(self, num_envs: int, device: torch.device | str, seed: int | None) -> dict[str, Any]:
+        """The environment's keyword arguments that are no rules."""
+        return {
+            "observation": self.observation,
+            "continuation_probability": self.continuation_probability,
+            "grouping": self.grouping,
+            "num_envs": num_envs,
+            "device": device,
+            "seed": seed,
+        }
+
+
+def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[str] = ("apples",)) -> dict[str, Tensor]:
+    """Measures that all grid worlds have.
+
+    Args:
+        trajectories (TensorDictBase): ``[E, T]``, as collected from a :class:`GridWorldEnv`.
+        valid (Tensor): boolean ``[E, T]``, whether the step belongs to the trajectory (or pads it).
+        counts (sequence of str): names of ``info`` that are added up over an episode.
+
+    Returns:
+        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in the episode;
+        what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
+    """
+    weight = valid.unsqueeze(-1)
+    out = joint_entry(trajectories, "next", "info", "out") * weight
+    metrics = {"peace": 1 - out.sum((-1, -2)) / (weight.sum((-1, -2)) * out.shape[-1])}
+    for name in (*counts, "zaps"):
+        by_agent = (joint_entry(trajectories, "next", "info", name) * weight).sum(-2)
+        metrics[name] = by_agent.sum(-1)
+        metrics.update({f"agent_{agent}_{name}": value for agent, value in enumerate(by_agent.unbind(-1))})
+    return metrics
+
+
+def mean_over_steps(trajectories: TensorDictBase, valid: Tensor, name: str) -> Tensor:
+    """Mean of what ``info`` names over the steps of each trajectory and all agents, ``[E]``."""
+    values = joint_entry(trajectories, "next", "info", name).mean(-1) * valid
+    return values.sum(-1) / valid.sum(-1)
