@@ -31,8 +31,8 @@ MAPS = {
 @HR P  BBB@
 @@@@@@@@@@@
 """,
-    # 25 by 18 with 119 river cells of which 81 start with waste, and 103 orchard cells: size and structure of the map in
-    # Sequential Social Dilemma Games, drawn anew.
+    # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social Dilemma
+    # Games, drawn anew.
     "ssdg": """
 @@@@@@@@@@@@@@@@@@
 @HHHHHH      BBBB@
@@ -205,7 +205,7 @@ class CleanupEnv(GridWorldEnv):
     """Cleanup of Hughes et al. 2018 (arXiv 1803.08884): +1 for every apple, whoever cleaned the river.
 
     In a step, once all have moved: agents take the apples where they stand; cleaning beams turn the first waste that each of their
-    rays meets into water; apples grow on free orchard cells, the more the less waste there was before; one river cell may get waste.
+    rays meets into water; apples grow on free orchard cells, the more the less waste there is; one river cell may get waste.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -224,7 +224,7 @@ class CleanupEnv(GridWorldEnv):
             things=THINGS,
             start=START,
             floors=FLOORS,
-            beams={"clean": Beam(rules.clean_length, rules.clean_width, rules.clean_cooldown, CLEAN_COLOUR)},
+            beams={"clean": Beam(rules.clean_length, rules.clean_width, rules.clean_cooldown, CLEAN_COLOUR, "waste")},
             info=("apples", "cleaned", "apples_left", "waste"),
             **kwargs,
         )
@@ -239,9 +239,8 @@ class CleanupEnv(GridWorldEnv):
 
     def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple").float()
+        cleaned = self.change(self.reached("clean"), "waste", into="water")
         dirty = self.share(self.river, "waste")
-        _, reach = self.fire("clean", actions, stopped_by="waste")
-        cleaned = self.change(reach, "waste", into="water")
         self.grow(self.orchard, "apple", apple_chance(dirty[:, :1], self.rules))
         self._age = self._age + 1
         chance = self.rules.waste_probability * (self._age > self.rules.waste_delay)

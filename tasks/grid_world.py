@@ -29,14 +29,15 @@ WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
 
 
 class Beam(NamedTuple):
-    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and at the thing
-    that the game names. After a shot it cannot be fired for ``cooldown`` steps.
+    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the kind
+    ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
     """
 
     length: int
     width: int
     cooldown: int
     colour: str
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.observation = observation
         self.beams = {**zap, **(beams or {})}
         self.actions = {name: number for number, name in enumerate([*ACTIONS[rules.actions], *self.beams])}
+        self.beam_number = {name: number for number, name in enumerate(self.beams, 1)}
         self.things_named = {name: number for number, name in enumerate(("nothing", "wall", *things))}
         self._colours = [None, WALL_COLOUR, *things.values()]
         self._floors = dict(floors or {})
@@ -151,13 +153,19 @@ class GridWorldEnv(SocialDilemmaEnv):
         landing, facing = _move_tables(grid, list(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
         self._windows = window_cells(grid, rules.view, rules.view_behind).flatten(0, 1).to(device)
-        self._rays = {
-            name: ray_cells(grid, beam.length, beam.width).flatten(0, 1).to(device) for name, beam in self.beams.items()
-        }
+        self._rays = _ray_table(grid, list(self.beams.values())).to(device)
         self._layout = grid.layout.flatten().to(device)
         self._spawns = grid.cells(SPAWN)
         seats = torch.arange(n_agents, device=device)
-        self._seat_codes = (1 + 4 * seats).int()
+        # What a beam and somebody standing there add to the number of a cell's appearance.
+        self._beam_unit = len(self.things_named)
+        self._standing_unit = self._beam_unit * (len(self.beams) + 1)
+        self._seat_codes = ((1 + 4 * seats) * self._standing_unit).int()
+        self._beam_of = torch.tensor([0] * len(ACTIONS[rules.actions]) + [*self.beam_number.values()], device=device)
+        stops = [self.things_named.get(beam.stopped_by, -1) for beam in self.beams.values()]
+        self._stops = torch.tensor([-1, *stops], dtype=torch.int32, device=device)
+        cooldowns = [0, *(beam.cooldown for beam in self.beams.values())]
+        self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
         self._own_looks = seats * looks.shape[1] * self._codes
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         self._doubling = range((n_agents - 1).bit_length())
@@ -165,16 +173,20 @@ class GridWorldEnv(SocialDilemmaEnv):
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
         self._first_things = torch.tensor([*first, self.things_named["wall"], 0], dtype=torch.int32, device=device)
 
-        # What lies on every cell, what beam passed over it in the last step, and who stands there (0 for nobody, else 1
-        # plus the orientation plus four times the seat): [B, n + 2].
+        # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as they add to
+        # the number of its appearance.
         self.things = self._first_things.repeat(*batch, 1)
-        self.beamed = torch.zeros_like(self.things)
+        self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
+        self._seen = torch.zeros_like(self.things)
         # Of agents, [B, N]: cell, orientation (0 north, 1 east, 2 south, 3 west), and steps still to be out.
         self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
-        self._cooldown = {name: torch.zeros_like(self.cells) for name in self.beams}
+        # The beam that each fires, 0 for none, [B, N], the cells it reaches, [B, N, width, length], and steps until the next.
+        self._fires = torch.zeros_like(self.cells)
+        self._reach = torch.full((*batch, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
+        self._cooldown = torch.zeros(*batch, n_agents, len(self.beams) + 1, dtype=torch.long, device=device)
 
     @abstractmethod
     def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -192,12 +204,13 @@ class GridWorldEnv(SocialDilemmaEnv):
         n_spawns = self._spawns.stop - self._spawns.start
         order = self.random(len(rows), n_spawns).topk(self.n_agents).indices
         self.things[rows] = self._first_things
-        self.beamed[rows] = 0
+        self._beamed[rows] = 0
         self.cells[rows] = order + self._spawns.start
         self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
-        for counter in (self.out, *self._cooldown.values()):
-            counter[rows] = 0
+        self.out[rows] = 0
+        self._cooldown[rows] = 0
         self._stand()
+        self._look()
 
     def place(
         self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None
@@ -210,21 +223,24 @@ class GridWorldEnv(SocialDilemmaEnv):
         if things is not None:
             self.things = things.to(self.things)
         self._stand()
+        self._look()
 
     def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         playing = self.out == 0
         actions = actions * playing
         self._move(actions)
-        self.beamed.zero_()
+        self._fire(actions)
         rewards, info = self.play(actions)
         back = self.out == 1
         self.out = (self.out - 1).clamp(min=0)
-        zaps = zapped = torch.zeros_like(rewards)
+        zaps = zapped = torch.zeros_like(playing)
         if self.rules.zap_length:
-            zaps, zapped = self._zap(actions)
+            zaps, zapped = self.fired("zap"), self._zap()
+        if self.rules.zap_penalty or self.rules.zap_cost:
             rewards = rewards - self.rules.zap_penalty * zapped - self.rules.zap_cost * zaps
-        self._stand()
         self._come_back(back)
+        self._stand()
+        self._look()
         info = {**info, "zaps": zaps, "zapped": zapped, "out": ~playing}
         return rewards, {name: value.float().unsqueeze(-1) for name, value in info.items()}
 
@@ -255,7 +271,7 @@ class GridWorldEnv(SocialDilemmaEnv):
             cells,
             [*floors, None],
             [self._colours[thing] for thing in self.things[0].tolist()],
-            [beams[beam] for beam in self.beamed[0].tolist()],
+            [beams[beam] for beam in (self._beamed[0] // self._beam_unit).tolist()],
             [(cell, facing) for cell, facing in zip(self.cells[0].tolist(), self.facing[0].tolist())],
         )
 
@@ -266,35 +282,15 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.things.scatter_(1, self.cells, under.masked_fill(taken, 0))
         return taken
 
-    def fire(self, beam: str, actions: Tensor, stopped_by: str | None = None) -> tuple[Tensor, Tensor]:
-        """Agents whose action it is fire a beam, if it has cooled down.
+    def fired(self, beam: str) -> Tensor:
+        """Who fires such a beam in this step, boolean ``[B, N]``."""
+        return self._fires == self.beam_number[beam]
 
-        Args:
-            beam (str): its name.
-            actions (Tensor): ``[B, N]``.
-            stopped_by (str, optional): a thing at which rays end, besides walls and agents.
-
-        Returns:
-            tuple[Tensor, Tensor]: who fires, boolean ``[B, N]``, and the cells that are reached, ``[B, N, width, length]``,
-            with that of what ends a ray and nowhere for no cell.
+    def reached(self, beam: str) -> Tensor:
+        """Cells that the beams of that name reach in this step, with those of what ends their rays: ``[B, N, width, length]``,
+        nowhere for no cell.
         """
-        fires = actions == self.actions[beam]
-        if self.beams[beam].cooldown:
-            fires = fires & (self._cooldown[beam] == 0)
-            cooler = (self._cooldown[beam] - 1).clamp(min=0)
-            self._cooldown[beam] = torch.where(fires, self.beams[beam].cooldown, cooler)
-        rays = self._rays[beam]
-        reach = rays.index_select(0, (self.cells * 4 + self.facing).flatten()).view(*self.cells.shape, *rays.shape[1:])
-        reach = torch.where(fires[..., None, None], reach, self.grid.nowhere)
-        flat = reach.flatten(1)
-        ends = self._standing.gather(1, flat) > 0
-        if stopped_by is not None:
-            ends |= self.things.gather(1, flat) == self.things_named[stopped_by]
-        ends = ends.view_as(reach)
-        behind = ends.cumsum(-1) > ends
-        reach = reach.masked_fill(behind, self.grid.nowhere)
-        self.beamed.scatter_(1, reach.flatten(1), list(self.beams).index(beam) + 1)
-        return fires, reach
+        return torch.where(self.fired(beam)[..., None, None], self._reach, self.grid.nowhere)
 
     def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
         """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into those of another: how many of them each
@@ -345,19 +341,39 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.cells = resolve_moves(self.cells, landing, self.random(*self.cells.shape), self._doubling)
         self._stand()
 
-    def _zap(self, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Who zaps and who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
-        zaps, reach = self.fire("zap", actions)
-        seats = (self._standing.gather(1, reach.flatten(1)) + 3).long() // 4
+    def _fire(self, actions: Tensor) -> None:
+        """Agents whose action it is fire, if their beam has cooled down."""
+        beam = self._beam_of.take(actions)
+        if self._cooldowns is not None:
+            beam = beam * (self._cooldown.gather(-1, beam.unsqueeze(-1)).squeeze(-1) == 0)
+            cooler = (self._cooldown - 1).clamp(min=0)
+            self._cooldown = cooler.scatter(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
+            self._cooldown[..., 0] = 0
+        self._fires = beam
+        row = (beam * (self.grid.nowhere + 1) + self.cells) * 4 + self.facing
+        reach = self._rays.index_select(0, row.flatten()).view_as(self._reach)
+        flat = reach.flatten(1)
+        stopped = self.things.gather(1, flat).view_as(reach) == self._stops.take(beam)[..., None, None]
+        ends = stopped | (self._standing.gather(1, flat).view_as(reach) > 0)
+        behind = ends.cumsum(-1) > ends
+        self._reach = reach.masked_fill(behind, self.grid.nowhere)
+        code = (beam * self._beam_unit).int()[..., None, None].expand_as(reach).flatten(1)
+        self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, self._reach.flatten(1), code, "amax")
+
+    def _zap(self) -> Tensor:
+        """Who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
+        standing = self._standing.gather(1, self.reached("zap").flatten(1))
+        seats = (standing // self._standing_unit + 3) // 4
         zapped = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.bool, device=self.device)
-        zapped = zapped.scatter_(1, seats, True)[:, 1:]
+        zapped = zapped.scatter_(1, seats.long(), True)[:, 1:]
         if self.rules.zap_timeout:
             self.out = torch.where(zapped, self.rules.zap_timeout, self.out)
             self.cells = self.cells.masked_fill(zapped, self.grid.nowhere)
-        return zaps, zapped
+        return zapped
 
     def _come_back(self, back: Tensor) -> None:
-        """Agents in the mask ``back`` ``[B, N]`` appear on free start cells drawn at random, looking anywhere."""
+        """Agents in the mask ``back`` ``[B, N]`` appear on start cells drawn at random among those where nobody
+        stood in this step, looking anywhere."""
         rows = back.any(-1).nonzero().squeeze(-1)
         if len(rows) == 0:
             return
@@ -367,20 +383,18 @@ class GridWorldEnv(SocialDilemmaEnv):
         place = free_first.gather(1, (back.cumsum(-1) - 1).clamp(min=0)) + self._spawns.start
         self.cells[rows] = torch.where(back, place, self.cells[rows])
         self.facing[rows] = torch.where(back, (self.random(*back.shape) * 4).long(), self.facing[rows])
-        self._stand()
 
     def _stand(self) -> None:
-        """Note who stands where, and with it what is seen of every cell."""
-        self._standing = torch.zeros_like(self._standing)
-        self._standing.scatter_(1, self.cells, self._seat_codes + self.facing.int())
-        self._standing[:, self.grid.nowhere] = 0
+        """Note who stands where."""
+        standing = torch.zeros_like(self._standing)
+        standing.scatter_(1, self.cells, (self.facing * self._standing_unit).int() + self._seat_codes)
+        standing[:, self.grid.nowhere] = 0
+        self._standing = standing
 
-    @property
-    def _seen(self) -> Tensor:
-        """Number of each cell's appearance, ``[B, n + 2]``."""
-        seen = self.things + len(self.things_named) * (self.beamed + (len(self.beams) + 1) * self._standing)
-        seen[:, self.grid.nowhere] = 0
-        return seen
+    def _look(self) -> None:
+        """Note what is to be seen of every cell; nothing of nowhere."""
+        self._seen = self.things + self._beamed + self._standing
+        self._seen[:, self.grid.nowhere] = 0
 
     def _shape(self, rows: int, columns: int, channels: int) -> list[int]:
         return [rows * columns * channels] if self.observation == "flat" else [rows, columns, channels]
@@ -457,6 +471,17 @@ def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
         facing[actions.index("turn_left")] = (torch.arange(4) - 1) % 4
         facing[actions.index("turn_right")] = (torch.arange(4) + 1) % 4
     return landing, facing
+
+
+def _ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
+    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the longest, by beam,
+    cell and orientation; nowhere for no cell.
+    """
+    width, length = (max((beam[side] for beam in beams), default=1) for side in (1, 0))
+    table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)
+    for number, beam in enumerate(beams, 1):
+        table[number, ..., : beam.width, : beam.length] = ray_cells(grid, beam.length, beam.width)
+    return table.flatten(0, 2)
 
 
 def _appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
