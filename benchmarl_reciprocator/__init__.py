@@ -34,15 +34,27 @@ _HOMES = {
     "algorithms.reciprocity": ("ReciprocityWarning",),
     "registration": ("register", "register_algorithm", "register_task"),
     "task_callback": ("GroupingWarning",),
+    "tasks.cleanup": ("CleanupEnv", "CleanupRules"),
     "tasks.coin_players": ("CoinPlayer", "scripted_bounds"),
     "tasks.coin_game": ("CoinRules", "CoinsEnv"),
     "tasks.environment": ("SocialDilemmaEnv",),
+    "tasks.grid_world": ("Beam", "GridRules", "GridWorldEnv"),
+    "tasks.harvest": ("HarvestEnv", "HarvestRules"),
     "tasks.matrix_game": ("MatrixGameEnv",),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "experiments": ("load_experiment",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_KNOW_NO_BENCHMARL = ("influence", "tasks.coin_game", "tasks.coin_players", "tasks.environment", "tasks.matrix_game")
+_KNOW_NO_BENCHMARL = (
+    "influence",
+    "tasks.cleanup",
+    "tasks.coin_game",
+    "tasks.coin_players",
+    "tasks.environment",
+    "tasks.grid_world",
+    "tasks.harvest",
+    "tasks.matrix_game",
+)
 
 __all__ = sorted(_HOME_OF)
 

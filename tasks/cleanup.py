@@ -31,8 +31,8 @@ MAPS = {
 @HR P  BBB@
 @@@@@@@@@@@
 """,
-    # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social Dilemma
-    # Games, drawn anew.
+    # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social
+    # Dilemma Games, drawn anew.
     "ssdg": """
 @@@@@@@@@@@@@@@@@@
 @HHHHHH      BBBB@
@@ -60,8 +60,8 @@ MAPS = {
 @RRRR        BBBB@
 @@@@@@@@@@@@@@@@@@
 """,
-    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: size and structure of the map in
-    # Melting Pot, drawn anew.
+    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: size and structure of the map
+    # in Melting Pot, drawn anew.
     "melting_pot": """
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 @HRRHRHHRHRHRRHRHRHHRHHRHRRHR@
@@ -127,7 +127,7 @@ VARIANTS = {
         map="small",
         max_steps=100,
         view=7,
-        view_behind=3,
+        view_behind=None,
         actions="compass",
         zap_length=0,
         zap_width=1,
@@ -148,7 +148,7 @@ VARIANTS = {
     # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
     # time-out. There 0.5 is the chance of each clean cell in turn until one gets waste.
     "ssdg": CleanupRules(
-        **{**_WIDE_VIEW, "view": 15, "view_behind": 7},
+        **{**_WIDE_VIEW, "view": 15, "view_behind": None},
         **_HUGHES,
         map="ssdg",
         zap_length=5,
@@ -180,8 +180,9 @@ VARIANTS = {
         waste_limit=1.0,
         waste_delay=50,
     ),
-    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts again
-    # elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed sides.
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
+    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
+    # sides.
     "socialjax": CleanupRules(
         **_WIDE_VIEW,
         **_HUGHES,
@@ -204,8 +205,9 @@ VARIANTS = {
 class CleanupEnv(GridWorldEnv):
     """Cleanup of Hughes et al. 2018 (arXiv 1803.08884): +1 for every apple, whoever cleaned the river.
 
-    In a step, once all have moved: agents take the apples where they stand; cleaning beams turn the first waste that each of their
-    rays meets into water; apples grow on free orchard cells, the more the less waste there is; one river cell may get waste.
+    In a step, once all have moved: agents take the apples where they stand; cleaning beams turn the first waste that
+    each of their rays meets into water; apples grow on free orchard cells, the more the less waste there is; one river
+    cell may get waste.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -230,7 +232,9 @@ class CleanupEnv(GridWorldEnv):
         )
         self.orchard, self.river = self.grid.cells("B"), self.grid.cells("HR")
         for name, cells in (("orchard cells 'B'", self.orchard), ("river cells 'H' or 'R'", self.river)):
-            check_option(f"task.map, number of {name}", cells.stop - cells.start, cells.stop > cells.start, "at least 1")
+            check_option(
+                f"task.map, number of {name}", cells.stop - cells.start, cells.stop > cells.start, "at least 1"
+            )
         self._age = torch.zeros(*self.batch_size, 1, dtype=torch.long, device=self.device)
 
     def start(self, where: Tensor) -> None:
@@ -297,9 +301,9 @@ class TaskConfig(GridWorldOptions):
         """Apples, cleaning and peace of trajectories ``[E, T]``.
 
         Returns:
-            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples`` and ``cleaned`` (river cells); ``cleaning_rate`` and
-            ``agent_<i>_cleaning_rate``, river cells cleaned by an agent in a step; ``apples_left`` and ``waste``, mean shares of
-            the orchard with an apple and of the river with waste.
+            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples`` and ``cleaned`` (river cells);
+                ``cleaning_rate`` and ``agent_<i>_cleaning_rate``, river cells cleaned by an agent in a step;
+                ``apples_left`` and ``waste``, mean shares of the orchard with an apple and of the river with waste.
         """
         metrics = grid_metrics(trajectories, valid, ("apples", "cleaned"))
         steps = valid.sum(-1)

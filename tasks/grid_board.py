@@ -28,7 +28,8 @@ def draw_grid(
     agents: Sequence[tuple[int, int]],
     cell: int = 24,
 ) -> np.ndarray:
-    """A world: floors and walls as squares, things as discs where their cell has a floor of its own, agents as arrowheads.
+    """A world: floors and walls as squares, things as discs where their cell has a floor of its own, agents as
+    arrowheads.
 
     Args:
         layout (nested sequences): number of the cell at every row and column.
@@ -77,5 +78,8 @@ def _draw_agent(draw: ImageDraw.ImageDraw, x: float, y: float, scale: int, facin
     draw.ellipse([*(middle - radius), *(middle + radius)], fill=colour, outline=OUTLINE, width=SMOOTHING)
     ahead = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)][facing])
     right = np.array([-ahead[1], ahead[0]])
-    corners = [middle + (0.34 * ahead) * scale, *(middle + (-0.12 * ahead + side * 0.22 * right) * scale for side in (1, -1))]
+    corners = [
+        middle + (0.34 * ahead) * scale,
+        *(middle + (-0.12 * ahead + side * 0.22 * right) * scale for side in (1, -1)),
+    ]
     draw.polygon([tuple(corner) for corner in corners], fill=OUTLINE)

@@ -58,14 +58,14 @@ def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
     """A map from text.
 
     Args:
-        rows (sequence of str): one line each, of equal lengths. ``@`` is a wall, a space floor and ``P`` floor where agents
-            start; what is beyond the edge is wall.
+        rows (sequence of str): one line each, of equal lengths. ``@`` is a wall, a space floor and ``P`` floor where
+            agents start; what is beyond the edge is wall.
         symbols (str): the game's further symbols, in the order in which their cells are numbered.
         n_agents (int): at least so many start cells there must be.
 
     Raises:
-        ValueError: on a map that is no list of text, rows of unequal length, an unknown symbol or too few start cells, naming
-            the place, rows and columns counted from 1.
+        ValueError: on a map that is no list of text, rows of unequal length, an unknown symbol or too few start cells,
+            naming the place, rows and columns counted from 1.
     """
     key = "task.map"
     is_text = isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(row, str) for row in rows)
@@ -115,7 +115,9 @@ def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
     turned = compass.roll(-1, 0)
     ones = (1,) * ahead.ndim
     place = grid.places.view(-1, 1, *ones, 2)
-    place = place + ahead.unsqueeze(-1) * compass.view(1, 4, *ones, 2) + right.unsqueeze(-1) * turned.view(1, 4, *ones, 2)
+    place = (
+        place + ahead.unsqueeze(-1) * compass.view(1, 4, *ones, 2) + right.unsqueeze(-1) * turned.view(1, 4, *ones, 2)
+    )
     size = torch.tensor(grid.shape)
     # What is outside takes the last row and column, which are wall.
     row, column = torch.where((place >= 0) & (place < size), place, size).unbind(-1)

@@ -15,7 +15,15 @@ from torch.nn.functional import embedding, one_hot
 
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
 from benchmarl_reciprocator.tasks.grid_board import AGENT_COLOURS, draw_grid, rgb
-from benchmarl_reciprocator.tasks.grid_map import FLOOR, SPAWN, GridMap, ray_cells, read_map, relative_cells, window_cells
+from benchmarl_reciprocator.tasks.grid_map import (
+    FLOOR,
+    SPAWN,
+    GridMap,
+    ray_cells,
+    read_map,
+    relative_cells,
+    window_cells,
+)
 
 OBSERVATIONS = ("image", "rgb", "flat")
 MAX_AGENTS = len(AGENT_COLOURS)
@@ -29,8 +37,8 @@ WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
 
 
 class Beam(NamedTuple):
-    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the kind
-    ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
+    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the
+    kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
     """
 
     length: int
@@ -48,10 +56,10 @@ class GridRules:
         map (str): name of the map.
         max_steps (int): length of an episode, in steps.
         view (int): side of the square window that an agent sees.
-        view_behind (int): how many rows of it are at the agent's back.
-        actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns with it;
-            ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is on top of its
-            view. The beams come after those, zapping first.
+        view_behind (int, optional): how many rows of it are at the agent's back; ``None``: as many as ahead.
+        actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
+            with it; ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is
+            on top of its view. The beams come after those, zapping first.
         zap_length (int): of the zapping beam; 0: zapping is no action.
         zap_width (int): rays of it, an odd number.
         zap_cooldown (int): steps after a shot before the next.
@@ -63,7 +71,7 @@ class GridRules:
     map: str
     max_steps: int
     view: int
-    view_behind: int
+    view_behind: int | None
     actions: str
     zap_length: int
     zap_width: int
@@ -76,17 +84,19 @@ class GridRules:
 class GridWorldEnv(SocialDilemmaEnv):
     """Agents with an orientation on a map of cells, where things lie.
 
-    A game names its things and its map's symbols, and states its own rules in :meth:`play`. A step is: all move at once,
-    then the game's own rules, then zapping, then those whose time-out is over come back on random free start cells.
+    A game names its things and its map's symbols, and states its own rules in :meth:`play`. A step is: all move at
+    once, then the game's own rules, then zapping, then those whose time-out is over come back on random free start
+    cells.
 
-    **Movement.** No two agents are on one cell. Of several that enter a cell, one drawn at random gets it, and the others stay.
-    A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a ring of three or more;
-    two agents do not swap. Whoever cannot enter stays, and blocks those behind.
+    **Movement.** No two agents are on one cell. Of several that enter a cell, one drawn at random gets it, and the
+    others stay. A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a
+    ring of three or more; two agents do not swap. Whoever cannot enter stays, and blocks those behind.
 
-    **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones with
-    channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back, left]``;
-    ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is outside of the map looks
-    like a wall; an agent that is out sees nothing. The state is the whole map in the same form, as the first agent has it.
+    **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
+    with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
+    left]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is
+    outside of the map looks like a wall; an agent that is out sees nothing. The state is the whole map in the same
+    form, as the first agent has it.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -126,7 +136,9 @@ class GridWorldEnv(SocialDilemmaEnv):
         grid = read_map(rows, "".join(start), n_agents)
         largest = 2 * max(grid.shape) - 1
         check_option("task.view", rules.view, rules.view <= largest, f"1 to {largest}, which shows the whole map")
-        zap = {"zap": Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)} if rules.zap_length else {}
+        zap = (
+            {"zap": Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)} if rules.zap_length else {}
+        )
         self.rules = rules
         self.grid = grid
         self.observation = observation
@@ -152,7 +164,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._looks = looks.flatten(0, 2).to(device)
         landing, facing = _move_tables(grid, list(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
-        self._windows = window_cells(grid, rules.view, rules.view_behind).flatten(0, 1).to(device)
+        behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
+        self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
         self._rays = _ray_table(grid, list(self.beams.values())).to(device)
         self._layout = grid.layout.flatten().to(device)
         self._spawns = grid.cells(SPAWN)
@@ -173,8 +186,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
         self._first_things = torch.tensor([*first, self.things_named["wall"], 0], dtype=torch.int32, device=device)
 
-        # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as they add to
-        # the number of its appearance.
+        # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as
+        # they add to the number of its appearance.
         self.things = self._first_things.repeat(*batch, 1)
         self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
@@ -183,7 +196,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
-        # The beam that each fires, 0 for none, [B, N], the cells it reaches, [B, N, width, length], and steps until the next.
+        # The beam that each fires, 0 for none, [B, N], the cells it reaches, [B, N, width, length], and steps until the
+        # next.
         self._fires = torch.zeros_like(self.cells)
         self._reach = torch.full((*batch, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
         self._cooldown = torch.zeros(*batch, n_agents, len(self.beams) + 1, dtype=torch.long, device=device)
@@ -212,9 +226,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._stand()
         self._look()
 
-    def place(
-        self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None
-    ) -> None:
+    def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
         """Put agents on cells ``[B, N]``, turn them, ``[B, N]``, and lay things down, ``[B, n + 2]``."""
         if cells is not None:
             self.cells = cells.to(self.cells)
@@ -287,8 +299,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         return self._fires == self.beam_number[beam]
 
     def reached(self, beam: str) -> Tensor:
-        """Cells that the beams of that name reach in this step, with those of what ends their rays: ``[B, N, width, length]``,
-        nowhere for no cell.
+        """Cells that the beams of that name reach in this step, with those of what ends their rays: ``[B, N, width,
+        length]``, nowhere for no cell.
         """
         return torch.where(self.fired(beam)[..., None, None], self._reach, self.grid.nowhere)
 
@@ -420,8 +432,8 @@ def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, doubling: Se
     wants = (landing.unsqueeze(-1) == cells.unsqueeze(-2)) & moves.unsqueeze(-1)
     swaps = (wants & wants.transpose(-1, -2)).any(-1)
     able = moves & ~loses & ~swaps
-    # Everybody waits for the agent whose cell it wants, or for itself. Pointers that double their reach tell whether all
-    # along the chain are able.
+    # Everybody waits for the agent whose cell it wants, or for itself. Pointers that double their reach tell whether
+    # all along the chain are able.
     seats = torch.arange(cells.shape[-1], device=cells.device)
     waits_for = torch.where(wants.any(-1), wants.int().argmax(-1), seats)
     for _ in doubling:
@@ -435,13 +447,18 @@ def check_rules(rules: GridRules) -> None:
     check_option("task.actions", rules.actions, rules.actions in ACTIONS, " | ".join(ACTIONS))
     check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
     check_option(
-        "task.view_behind", rules.view_behind, 0 <= rules.view_behind < rules.view, f"0 to {rules.view - 1} (task.view - 1)"
+        "task.view_behind",
+        rules.view_behind,
+        rules.view_behind is None or 0 <= rules.view_behind < rules.view,
+        f"null (as many as ahead) or 0 to {rules.view - 1} (task.view - 1)",
     )
     for key in ("zap_length", "zap_cooldown", "zap_timeout"):
         check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
     check_width("task.zap_width", rules.zap_width)
     for key in ("zap_penalty", "zap_cost"):
-        check_option(f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < float("inf"), "a finite number >= 0")
+        check_option(
+            f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < float("inf"), "a finite number >= 0"
+        )
 
 
 def check_width(key: str, width: int) -> None:
@@ -455,7 +472,9 @@ def check_probability(key: str, value: float) -> None:
 
 
 def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
-    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and cell."""
+    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and
+    cell.
+    """
     one, zero = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     beside = relative_cells(grid, one, zero)[..., 0].T
     here = torch.arange(grid.nowhere + 1).expand(4, -1)
@@ -474,8 +493,8 @@ def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def _ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
-    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the longest, by beam,
-    cell and orientation; nowhere for no cell.
+    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the
+    longest, by beam, cell and orientation; nowhere for no cell.
     """
     width, length = (max((beam[side] for beam in beams), default=1) for side in (1, 0))
     table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)
@@ -487,8 +506,8 @@ def _ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
 def _appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
     """What a cell looks like to every agent in every orientation, ``[N, 4, codes, C]``.
 
-    A code is the thing, plus the number of things times the sum of the beam (0 for none) and the number of beams plus one
-    times who stands there (0 for nobody, else 1 plus the orientation plus four times the seat).
+    A code is the thing, plus the number of things times the sum of the beam (0 for none) and the number of beams plus
+    one times who stands there (0 for nobody, else 1 plus the orientation plus four times the seat).
     """
     n_things, n_beams = len(things), len(beams) + 1
     code = torch.arange(n_things * n_beams * (1 + 4 * n_agents))
@@ -567,7 +586,8 @@ def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[s
         counts (sequence of str): names of ``info`` that are added up over an episode.
 
     Returns:
-        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in the episode;
+        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in
+            the episode;
         what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
     """
     weight = valid.unsqueeze(-1)

@@ -64,8 +64,8 @@ MAPS = {
 @  A  P   P   AAA  P   A   P   A   P @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 """,
-    # 18 by 24, patches above and along the sides, start cells below: size and structure of the map in Melting Pot, drawn
-    # anew.
+    # 18 by 24, patches above and along the sides, start cells below: size and structure of the map in Melting Pot,
+    # drawn anew.
     "open": """
 @@@@@@@@@@@@@@@@@@@@@@@@
 @AAA   A        A   AAA@
@@ -118,8 +118,8 @@ class HarvestRules(GridRules):
     """What makes a variant of Harvest.
 
     Args:
-        regrowth (sequence of float): chance of an apple on a free cell where apples grow, in a step, by how many apples there
-            are near it: none, one, two, ...; the last holds for all larger numbers.
+        regrowth (sequence of float): chance of an apple on a free cell where apples grow, in a step, by how many apples
+            there are near it: none, one, two, ...; the last holds for all larger numbers.
         radius (float): cells whose middles are at most so far away are near.
     """
 
@@ -134,7 +134,7 @@ VARIANTS = {
         map="small_open",
         max_steps=100,
         view=7,
-        view_behind=3,
+        view_behind=None,
         actions="compass",
         zap_length=0,
         zap_width=1,
@@ -148,7 +148,7 @@ VARIANTS = {
     # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
     # time-out. Its code takes for near what is at most the root of 2 away.
     "ssdg": HarvestRules(
-        **{**_WIDE_VIEW, "view": 15, "view_behind": 7},
+        **{**_WIDE_VIEW, "view": 15, "view_behind": None},
         map="ssdg",
         zap_length=5,
         zap_width=3,
@@ -172,8 +172,9 @@ VARIANTS = {
         regrowth=(0.0, 0.0025, 0.005, 0.025),
         radius=2.0,
     ),
-    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts again
-    # elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed sides.
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
+    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
+    # sides.
     "socialjax": HarvestRules(
         **_WIDE_VIEW,
         map="open",
@@ -192,8 +193,8 @@ VARIANTS = {
 class HarvestEnv(GridWorldEnv):
     """Harvest (the commons) of Perolat et al. 2017 (arXiv 1707.06600) and Hughes et al. 2018: +1 for every apple.
 
-    In a step, once all have moved: agents take the apples where they stand, and apples grow back on free cells by how many
-    are left near them.
+    In a step, once all have moved: agents take the apples where they stand, and apples grow back on free cells by how
+    many are left near them.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -255,9 +256,10 @@ class TaskConfig(GridWorldOptions):
         """Apples, restraint and peace of trajectories ``[E, T]``.
 
         Returns:
-            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples``; ``restraint`` and ``agent_<i>_restraint``, the share of
-            the apples taken that left another near them (``nan`` where none was taken); ``apples_left``, mean share of the
-            cells where apples grow that have one.
+            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples``; ``restraint`` and
+                ``agent_<i>_restraint``, the share of
+            the apples taken that left another near them (``nan`` where none was taken); ``apples_left``, mean share of
+            the cells where apples grow that have one.
         """
         metrics = grid_metrics(trajectories, valid, ("apples", "last_apples"))
         for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
