@@ -152,14 +152,3 @@ def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
     behind_wall = (cells == grid.wall).cummax(-1).values
     return cells.masked_fill(behind_wall, grid.nowhere)
 
-
-def walking_distances(grid: GridMap) -> Tensor:
-    """Steps of the shortest way between walkable cells, ``[n, n]``; ``inf`` where there is none."""
-    beside = relative_cells(grid, torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))[: grid.wall, :, 0]
-    steps = torch.full((grid.wall + 1, grid.wall), torch.inf)
-    steps[: grid.wall].fill_diagonal_(0.0)
-    while True:
-        nearer = torch.minimum(steps[: grid.wall], steps[beside].amin(1) + 1)
-        if torch.equal(nearer, steps[: grid.wall]):
-            return nearer
-        steps[: grid.wall] = nearer

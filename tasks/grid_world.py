@@ -287,6 +287,18 @@ class GridWorldEnv(SocialDilemmaEnv):
             [(cell, facing) for cell, facing in zip(self.cells[0].tolist(), self.facing[0].tolist())],
         )
 
+    def rays(self, beam: str) -> Tensor:
+        """Cells that a beam reaches where neither agents nor things are in its way, by the cell and the orientation of who
+        fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
+        """
+        return self._rays.unflatten(0, (-1, self.grid.nowhere + 1, 4))[self.beam_number[beam]]
+
+    def move_tables(self) -> tuple[Tensor, Tensor]:
+        """Where an action leads who is alone, ``[A, 4, n + 2]``, and where it looks then, ``[A, 4]``, by its orientation and
+        cell.
+        """
+        return self._landing.view(len(self.actions), 4, -1), self._turned.view(-1, 4)
+
     def take(self, thing: str) -> Tensor:
         """Agents that stand on such a thing take it: boolean ``[B, N]``."""
         under = self.things.gather(1, self.cells)
