@@ -125,7 +125,7 @@ VARIANTS = {
     # For quick work on a CPU; ours. Zapping is off.
     "small": CleanupRules(
         map="small",
-        max_steps=100,
+        max_steps=96,
         view=7,
         view_behind=None,
         actions="compass",
@@ -141,7 +141,7 @@ VARIANTS = {
         apple_probability=0.05,
         depletion=0.4,
         restoration=0.0,
-        waste_probability=0.5,
+        waste_probability=0.2,
         waste_limit=1.0,
         waste_delay=0,
     ),

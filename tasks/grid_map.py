@@ -151,4 +151,3 @@ def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
     cells = relative_cells(grid, ahead, right)
     behind_wall = (cells == grid.wall).cummax(-1).values
     return cells.masked_fill(behind_wall, grid.nowhere)
-

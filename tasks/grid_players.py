@@ -1,4 +1,6 @@
-"""Scripted players of Cleanup and Harvest, which know the whole state: cooperators and defectors for Schelling diagrams."""
+"""Scripted players of Cleanup and Harvest, which know the whole state: cooperators and defectors for Schelling
+diagrams.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,10 @@ FAR = 1e4
 class GridPlayers:
     """All agents of an environment, played by script: a policy for ``env.rollout``.
 
-    Who looks for apples takes the next one by a shortest way. In Cleanup, cooperators clean while more of the river than
-    ``tolerance`` has waste, by the nearest place from where a beam reaches some, and look for apples otherwise; defectors
-    always look for apples. In Harvest, cooperators take no apple that has fewer than ``spare`` others near it; defectors
-    take any. Among equally good actions they pick at random; they zap nobody.
+    Who looks for apples takes the next one by a shortest way. In Cleanup, cooperators clean while more of the river
+    than ``tolerance`` has waste, by the nearest place from where a beam reaches some, and look for apples otherwise;
+    defectors always look for apples. In Harvest, cooperators take no apple that has fewer than ``spare`` others near
+    it; defectors take any. Among equally good actions they pick at random; they zap nobody.
 
     Args:
         env (GridWorldEnv): Cleanup or Harvest.

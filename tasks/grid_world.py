@@ -288,14 +288,14 @@ class GridWorldEnv(SocialDilemmaEnv):
         )
 
     def rays(self, beam: str) -> Tensor:
-        """Cells that a beam reaches where neither agents nor things are in its way, by the cell and the orientation of who
-        fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
+        """Cells that a beam reaches where neither agents nor things are in its way, by the cell and the orientation of
+        who fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
         """
         return self._rays.unflatten(0, (-1, self.grid.nowhere + 1, 4))[self.beam_number[beam]]
 
     def move_tables(self) -> tuple[Tensor, Tensor]:
-        """Where an action leads who is alone, ``[A, 4, n + 2]``, and where it looks then, ``[A, 4]``, by its orientation and
-        cell.
+        """Where an action leads who is alone, ``[A, 4, n + 2]``, and where it looks then, ``[A, 4]``, by its
+        orientation and cell.
         """
         return self._landing.view(len(self.actions), 4, -1), self._turned.view(-1, 4)
 

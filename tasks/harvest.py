@@ -132,7 +132,7 @@ VARIANTS = {
     # For quick work on a CPU; ours. Zapping is off.
     "small": HarvestRules(
         map="small_open",
-        max_steps=100,
+        max_steps=64,
         view=7,
         view_behind=None,
         actions="compass",
