@@ -53,7 +53,7 @@ class GridRules:
     """Rules that all grid worlds have. What makes a variant of a game; scores of different variants are not comparable.
 
     Args:
-        map (str): name of the map.
+        map (str): name of the map, where the game has several.
         max_steps (int): length of an episode, in steps.
         view (int): side of the square window that an agent sees.
         view_behind (int, optional): how many rows of it are at the agent's back; ``None``: as many as ahead.
@@ -68,17 +68,17 @@ class GridRules:
         zap_cost (float): what a shot costs.
     """
 
-    map: str
+    map: str = "own"
     max_steps: int
     view: int
-    view_behind: int | None
-    actions: str
-    zap_length: int
-    zap_width: int
-    zap_cooldown: int
-    zap_timeout: int
-    zap_penalty: float
-    zap_cost: float
+    view_behind: int | None = None
+    actions: str = "turn"
+    zap_length: int = 0
+    zap_width: int = 1
+    zap_cooldown: int = 0
+    zap_timeout: int = 0
+    zap_penalty: float = 0.0
+    zap_cost: float = 0.0
 
 
 class GridWorldEnv(SocialDilemmaEnv):
