@@ -229,6 +229,13 @@ class CleanupEnv(GridWorldEnv):
             check_option(
                 f"task.map, number of {name}", cells.stop - cells.start, cells.stop > cells.start, "at least 1"
             )
+        dirty = torch.arange(self.river.stop - self.river.start + 1, device=self.device) / (
+            self.river.stop - self.river.start
+        )
+        # By the number of river cells with waste: its share, and the chances of an apple and of more waste.
+        self._dirty = dirty
+        self._apple_chances = apple_chance(dirty, rules)
+        self._waste_chances = rules.waste_probability * (dirty < rules.waste_limit)
         self._age = torch.zeros(*self.batch_size, 1, dtype=torch.long, device=self.device)
 
     def start(self, where: Tensor) -> None:
@@ -238,13 +245,14 @@ class CleanupEnv(GridWorldEnv):
     def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple").float()
         cleaned = self.change(self.reached("clean"), "waste", into="water")
-        dirty = self.share(self.river, "waste")
-        self.grow(self.orchard, "apple", apple_chance(dirty[:, :1], self.rules))
+        waste = self.count(self.river, "waste").unsqueeze(-1)
+        self.grow(self.orchard, "apple", self._apple_chances.take(waste))
         self._age = self._age + 1
-        chance = self.rules.waste_probability * (self._age > self.rules.waste_delay)
-        self.spawn_one(self.river, "waste", chance * (dirty[:, :1] < self.rules.waste_limit), over="water")
-        left = self.share(self.orchard, "apple")
-        return apples, {"apples": apples, "cleaned": cleaned, "apples_left": left, "waste": dirty}
+        chance = self._waste_chances.take(waste) * (self._age > self.rules.waste_delay)
+        self.spawn_one(self.river, "waste", chance, over="water")
+        left = self.count(self.orchard, "apple").unsqueeze(-1) / (self.orchard.stop - self.orchard.start)
+        shares = {"apples_left": left.expand_as(apples), "waste": self._dirty.take(waste).expand_as(apples)}
+        return apples, {"apples": apples, "cleaned": cleaned, **shares}
 
 
 def apple_chance(dirty: Tensor, rules: CleanupRules) -> Tensor:

@@ -173,7 +173,13 @@ class GridWorldEnv(SocialDilemmaEnv):
         # What a beam and somebody standing there add to the number of a cell's appearance.
         self._beam_unit = len(self.things_named)
         self._standing_unit = self._beam_unit * (len(self.beams) + 1)
-        self._seat_codes = ((1 + 4 * seats) * self._standing_unit).int()
+        self._beam_codes = (torch.arange(len(self.beams) + 1, device=device) * self._beam_unit).int()
+        self._seats = seats
+        self._first_poses = 4 * seats
+        self._pose_codes = (torch.arange(1, 4 * n_agents + 1, device=device) * self._standing_unit).int()
+        # Whose number that is: of the seat, N for nobody.
+        self._seat_of = torch.full((4 * n_agents * self._standing_unit + 1,), n_agents, device=device)
+        self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(4)
         self._beam_of = torch.tensor([0] * len(ACTIONS[rules.actions]) + [*self.beam_number.values()], device=device)
         stops = [self.things_named.get(beam.stopped_by, -1) for beam in self.beams.values()]
         self._stops = torch.tensor([-1, *stops], dtype=torch.int32, device=device)
@@ -181,7 +187,6 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
         self._own_looks = seats * looks.shape[1] * self._codes
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
-        self._doubling = range((n_agents - 1).bit_length())
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
         self._first_things = torch.tensor([*first, self.things_named["wall"], 0], dtype=torch.int32, device=device)
@@ -229,11 +234,11 @@ class GridWorldEnv(SocialDilemmaEnv):
     def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
         """Put agents on cells ``[B, N]``, turn them, ``[B, N]``, and lay things down, ``[B, n + 2]``."""
         if cells is not None:
-            self.cells = cells.to(self.cells)
+            self.cells = cells.to(self.cells).clone()
         if facing is not None:
-            self.facing = facing.to(self.facing)
+            self.facing = facing.to(self.facing).clone()
         if things is not None:
-            self.things = things.to(self.things)
+            self.things = things.to(self.things).clone()
         self._stand()
         self._look()
 
@@ -353,16 +358,19 @@ class GridWorldEnv(SocialDilemmaEnv):
         happens = (self.random(*self.batch_size, 1) < chance) & free.gather(1, drawn)
         lying.scatter_(1, drawn, torch.where(happens, self.things_named[thing], lying.gather(1, drawn)))
 
-    def share(self, cells: slice, thing: str) -> Tensor:
-        """Share of ``cells`` on which such a thing lies, for every agent the same: ``[B, N]``."""
-        share = (self.things[:, cells] == self.things_named[thing]).float().mean(-1)
-        return share.unsqueeze(-1).expand(self.cells.shape)
+    def count(self, cells: slice, thing: str) -> Tensor:
+        """On how many of ``cells`` such a thing lies: ``[B]``."""
+        return (self.things[:, cells] == self.things_named[thing]).sum(-1)
 
     def _move(self, actions: Tensor) -> None:
         """Moves of all at once, see :class:`GridWorldEnv`."""
         landing = self._landing.take((actions * 4 + self.facing) * (self.grid.nowhere + 1) + self.cells)
         self.facing = self._turned.take(actions * 4 + self.facing)
-        self.cells = resolve_moves(self.cells, landing, self.random(*self.cells.shape), self._doubling)
+        occupant = self._seats_at(landing)
+        occupant = torch.where(occupant < self.n_agents, occupant, self._seats)
+        # Integers so large that no two are equal.
+        priority = torch.randint(2**62, landing.shape, generator=self._generator, device=self.device)
+        self.cells = resolve_moves(self.cells, landing, priority, occupant)
         self._stand()
 
     def _fire(self, actions: Tensor) -> None:
@@ -381,15 +389,14 @@ class GridWorldEnv(SocialDilemmaEnv):
         ends = stopped | (self._standing.gather(1, flat).view_as(reach) > 0)
         behind = ends.cumsum(-1) > ends
         self._reach = reach.masked_fill(behind, self.grid.nowhere)
-        code = (beam * self._beam_unit).int()[..., None, None].expand_as(reach).flatten(1)
+        code = self._beam_codes.take(beam)[..., None, None].expand_as(reach).flatten(1)
         self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, self._reach.flatten(1), code, "amax")
 
     def _zap(self) -> Tensor:
         """Who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
-        standing = self._standing.gather(1, self.reached("zap").flatten(1))
-        seats = (standing // self._standing_unit + 3) // 4
+        seats = self._seats_at(self.reached("zap").flatten(1))
         zapped = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.bool, device=self.device)
-        zapped = zapped.scatter_(1, seats.long(), True)[:, 1:]
+        zapped = zapped.scatter_(1, seats, True)[:, :-1]
         if self.rules.zap_timeout:
             self.out = torch.where(zapped, self.rules.zap_timeout, self.out)
             self.cells = self.cells.masked_fill(zapped, self.grid.nowhere)
@@ -397,7 +404,8 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def _come_back(self, back: Tensor) -> None:
         """Agents in the mask ``back`` ``[B, N]`` appear on start cells drawn at random among those where nobody
-        stood in this step, looking anywhere."""
+        stood in this step, looking anywhere.
+        """
         rows = back.any(-1).nonzero().squeeze(-1)
         if len(rows) == 0:
             return
@@ -408,10 +416,14 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.cells[rows] = torch.where(back, place, self.cells[rows])
         self.facing[rows] = torch.where(back, (self.random(*back.shape) * 4).long(), self.facing[rows])
 
+    def _seats_at(self, cells: Tensor) -> Tensor:
+        """Who stands on ``cells`` ``[B, *K]``, ``N`` for nobody."""
+        return self._seat_of.index_select(0, self._standing.gather(1, cells).flatten()).view_as(cells)
+
     def _stand(self) -> None:
         """Note who stands where."""
         standing = torch.zeros_like(self._standing)
-        standing.scatter_(1, self.cells, (self.facing * self._standing_unit).int() + self._seat_codes)
+        standing.scatter_(1, self.cells, self._pose_codes.take(self._first_poses + self.facing))
         standing[:, self.grid.nowhere] = 0
         self._standing = standing
 
@@ -424,33 +436,31 @@ class GridWorldEnv(SocialDilemmaEnv):
         return [rows * columns * channels] if self.observation == "flat" else [rows, columns, channels]
 
 
-def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, doubling: Sequence[int]) -> Tensor:
+def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Tensor) -> Tensor:
     """Where agents are after they all moved at once: no two on one cell, no swaps, chains and rings move together.
 
     Args:
         cells (Tensor): where they are, ``[B, N]``; numbers may repeat among agents that stay.
         landing (Tensor): where each wants to be, ``[B, N]``.
-        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``.
-        doubling (sequence): as many elements as it takes doublings of 1 to reach ``N``.
+        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``; all differ, none is
+            below 0.
+        occupant (Tensor): which agent is where each wants to be, its own number if there is none, ``[B, N]``.
 
     Returns:
         Tensor: ``[B, N]``.
     """
+    n_agents = cells.shape[-1]
     moves = landing != cells
+    rank = priority.masked_fill(~moves, -1)
     same = landing.unsqueeze(-1) == landing.unsqueeze(-2)
-    rank = priority.masked_fill(~moves, -1.0)
     loses = (same & (rank.unsqueeze(-1) < rank.unsqueeze(-2))).any(-1)
-    # Whether i wants the cell of j.
-    wants = (landing.unsqueeze(-1) == cells.unsqueeze(-2)) & moves.unsqueeze(-1)
-    swaps = (wants & wants.transpose(-1, -2)).any(-1)
-    able = moves & ~loses & ~swaps
-    # Everybody waits for the agent whose cell it wants, or for itself. Pointers that double their reach tell whether
-    # all along the chain are able.
-    seats = torch.arange(cells.shape[-1], device=cells.device)
-    waits_for = torch.where(wants.any(-1), wants.int().argmax(-1), seats)
-    for _ in doubling:
-        able = able & able.gather(-1, waits_for)
-        waits_for = waits_for.gather(-1, waits_for)
+    # One that moves waits for another whose own cell is the goal, and is never its own occupant.
+    swaps = (landing.gather(-1, occupant) == cells) & moves
+    able = moves & ~(loses | swaps)
+    # Pointers that double their reach tell whether all along the chain of occupants are able.
+    for _ in range((n_agents - 1).bit_length()):
+        able = able & able.gather(-1, occupant)
+        occupant = occupant.gather(-1, occupant)
     return torch.where(able, landing, cells)
 
 

@@ -208,9 +208,9 @@ class HarvestEnv(GridWorldEnv):
         cell = (self.cells - self.orchard.start).clamp(0, lying.shape[1] - 1)
         last = apples & (neighbours.gather(1, cell) == 0)
         self.grow(self.orchard, "apple", self.regrowth.take(neighbours.long().clamp(max=len(self.regrowth) - 1)))
-        left = self.share(self.orchard, "apple")
+        left = self.count(self.orchard, "apple").unsqueeze(-1) / lying.shape[1]
         apples = apples.float()
-        return apples, {"apples": apples, "last_apples": last, "apples_left": left}
+        return apples, {"apples": apples, "last_apples": last, "apples_left": left.expand_as(apples)}
 
 
 def near_cells(grid: GridMap, cells: slice, radius: float) -> Tensor:
