@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -151,6 +152,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         looks = _appearances(n_agents, self._colours, [beam.colour for beam in self.beams.values()], observation)
         if rules.actions == "compass":
             looks = looks[:, :1]
+        check_memory(rules.view, n_agents * looks.shape[-1], kwargs["num_envs"], kwargs.get("device", "cpu"))
         super().__init__(
             [len(self.actions)] * n_agents,
             observation_shape=self._shape(rules.view, rules.view, looks.shape[-1]),
@@ -259,7 +261,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._stand()
         self._look()
         info = {**info, "zaps": zaps, "zapped": zapped, "out": ~playing}
-        return rewards, {name: value.float().unsqueeze(-1) for name, value in info.items()}
+        # The rewards are a tensor of their own, also where a game reports the same beside them.
+        return rewards.clone(), {name: value.float().unsqueeze(-1) for name, value in info.items()}
 
     def observations(self) -> Tensor:
         turned = self.facing if self.rules.actions == "turn" else torch.zeros_like(self.facing)
@@ -481,6 +484,24 @@ def check_rules(rules: GridRules) -> None:
         check_option(
             f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < float("inf"), "a finite number >= 0"
         )
+
+
+def check_memory(view: int, channels: int, num_envs: int, device: torch.device | str) -> None:
+    """Raise a ``ValueError`` if the windows of one step, ``channels`` of all agents together, exceed the device's
+    memory.
+    """
+    size = 4 * num_envs * channels * view**2
+    if torch.device(device).type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else size
+    check_option(
+        "task.view",
+        view,
+        size <= memory,
+        f"windows that fit in memory: {num_envs} environments take {size / 2**30:,.0f} GiB a step, "
+        f"there are {memory / 2**30:,.0f} GiB",
+    )
 
 
 def check_width(key: str, width: int) -> None:

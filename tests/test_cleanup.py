@@ -210,6 +210,12 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
     assert (peace >= 0).all() and (peace <= 1).all()
 
 
+def test_pictures_are_for_models_that_take_them(small_experiment) -> None:
+    small_experiment("algorithm=ippo", "task.observation=rgb", preset="cleanup")
+    with pytest.raises(ValueError, match=r"task.observation='rgb' is not allowed with model=mlp, allowed: flat"):
+        small_experiment("algorithm=ippo", "task.observation=rgb", "model=layers/mlp", preset="cleanup")
+
+
 def test_a_map_needs_no_python(small_experiment) -> None:
     experiment = small_experiment(
         "algorithm=ippo", "task.map=['HRPPB','RHPPB','HR PB']", "task.n_agents=2", "task.view=5", preset="cleanup"

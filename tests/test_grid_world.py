@@ -480,6 +480,7 @@ def test_what_always_holds(n_agents: int, actions: str, timeout: int, seed: int)
         ([], {}, r"task.map=\[\] is not allowed, allowed: a list of strings"),
         ([["P"]], {}, r"task.map=\[\['P'\]\] is not allowed, allowed: a list of strings"),
         (ROOM, {"view": 10}, r"task.view=10 is not allowed, allowed: 1 to 9, which shows the whole map"),
+        (ROOM, {"num_envs": 10**9}, r"task.view=5 is not allowed, allowed: windows that fit in memory: 1000000000 env"),
         (ROOM, {"view": 0}, r"task.view=0 is not allowed"),
         (ROOM, {"view": 2.5}, r"task.view=2.5 is not allowed, allowed: an integer >= 1"),
         (ROOM, {"view_behind": 5}, r"task.view_behind=5 is not allowed, allowed: null \(as many as ahead\) or 0 to 4"),
