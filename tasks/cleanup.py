@@ -24,11 +24,11 @@ from benchmarl_reciprocator.tasks.grid_world import (
 MAPS = {
     "small": """
 @@@@@@@@@@@
-@HR  P BBB@
-@RH P  BBB@
-@HR   PBBB@
-@RH  P BBB@
-@HR P  BBB@
+@HR P PBBB@
+@RHP P BBB@
+@HR P PBBB@
+@RHP P BBB@
+@HR P PBBB@
 @@@@@@@@@@@
 """,
     # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social

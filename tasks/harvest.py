@@ -25,24 +25,24 @@ from benchmarl_reciprocator.tasks.grid_world import (
 MAPS = {
     "small_open": """
 @@@@@@@@@@@
-@ A     A @
-@AAA P AAA@
-@ A  P  A @
-@   P P   @
 @ A  P  A @
 @AAA P AAA@
-@ A     A @
+@ A  P  A @
+@ P P P P @
+@ A  P  A @
+@AAA P AAA@
+@ A  P  A @
 @@@@@@@@@@@
 """,
     "small_partitioned": """
 @@@@@@@@@@@
-@ A  @  A @
+@ A P@P A @
 @AAA P AAA@
-@ AP @ PA @
-@@P@@@@@P@@
-@ AP @ PA @
+@ A P@P A @
+@@ @@@@@ @@
+@ A P@P A @
 @AAA P AAA@
-@ A  @  A @
+@ A P@P A @
 @@@@@@@@@@@
 """,
     # 16 by 38, small patches all over: size and structure of the map in Sequential Social Dilemma Games, drawn anew.

@@ -183,6 +183,14 @@ def test_variants(variant: str) -> None:
     assert [*env.actions][-1] == "clean"
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_maps(name: str) -> None:
+    # As many agents as there can be.
+    env = make_task(map=name, n_agents=10).options.make_env(num_envs=2, device="cpu", seed=0)
+    env.reset()
+    assert count(env, "waste").tolist() == [MAPS[name].count("H")] * 2
+
+
 def test_published_numbers() -> None:
     for variant in ("ssdg", "melting_pot", "socialjax"):
         rules = VARIANTS[variant]

@@ -147,7 +147,8 @@ def test_variants(variant: str) -> None:
 
 @pytest.mark.parametrize("name", MAPS)
 def test_maps(name: str) -> None:
-    env = make_task(map=name).options.make_env(num_envs=2, device="cpu", seed=0)
+    # As many agents as there can be.
+    env = make_task(map=name, n_agents=10).options.make_env(num_envs=2, device="cpu", seed=0)
     env.reset()
     assert (env.things[:, env.orchard] == env.things_named["apple"]).all()
 
@@ -183,7 +184,10 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
         ({"regrowth": [0.0, 1.2]}, r"task.regrowth, for 1 apples near=1.2 is not allowed, allowed: 0 <= probability"),
         ({"regrowth": []}, r"task.regrowth=\[\] is not allowed, allowed: one probability or more"),
         ({"radius": 0.0}, r"task.radius=0.0 is not allowed, allowed: a finite number > 0"),
-        ({"n_agents": 9}, r"task.map, number of start cells 'P'=6 is not allowed, allowed: at least task.n_agents=9"),
+        (
+            {"n_agents": 9, "map": ["APPPPPP"]},
+            r"task.map, number of start cells 'P'=6 is not allowed, allowed: at least task.n_agents=9",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_error(changes: dict[str, Any], message: str) -> None:
