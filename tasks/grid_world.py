@@ -96,8 +96,8 @@ class GridWorldEnv(SocialDilemmaEnv):
     **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
     left]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is
-    outside of the map looks like a wall; an agent that is out sees nothing. The state is the whole map in the same
-    form, as the first agent has it.
+    outside of the map looks like a wall; an agent that is out sees nothing, and nobody sees whether a beam has cooled
+    down. The state is the whole map in the same form, as the first agent has it.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -164,7 +164,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         device, batch = self.device, self.batch_size
         self._codes = looks.shape[2]
         self._looks = looks.flatten(0, 2).to(device)
-        landing, facing = _move_tables(grid, list(self.actions))
+        landing, facing = _move_tables(grid, rules.actions, len(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
         behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
@@ -183,15 +183,16 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._seat_of = torch.full((4 * n_agents * self._standing_unit + 1,), n_agents, device=device)
         self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(4)
         self._beam_of = torch.tensor([0] * len(ACTIONS[rules.actions]) + [*self.beam_number.values()], device=device)
-        stops = [self.things_named.get(beam.stopped_by, -1) for beam in self.beams.values()]
-        self._stops = torch.tensor([-1, *stops], dtype=torch.int32, device=device)
+        stops = [self.things_named.get(beam.stopped_by, -2) for beam in self.beams.values()]
+        self._stops = torch.tensor([-2, *stops], dtype=torch.int32, device=device)
         cooldowns = [0, *(beam.cooldown for beam in self.beams.values())]
         self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
         self._own_looks = seats * looks.shape[1] * self._codes
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
-        self._first_things = torch.tensor([*first, self.things_named["wall"], 0], dtype=torch.int32, device=device)
+        # Nowhere lies no thing, not even nothing, which a game might turn into something.
+        self._first_things = torch.tensor([*first, self.things_named["wall"], -1], dtype=torch.int32, device=device)
 
         # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as
         # they add to the number of its appearance.
@@ -292,7 +293,7 @@ class GridWorldEnv(SocialDilemmaEnv):
             [*floors, None],
             [self._colours[thing] for thing in self.things[0].tolist()],
             [beams[beam] for beam in (self._beamed[0] // self._beam_unit).tolist()],
-            [(cell, facing) for cell, facing in zip(self.cells[0].tolist(), self.facing[0].tolist())],
+            list(zip(self.cells[0].tolist(), self.facing[0].tolist())),
         )
 
     def rays(self, beam: str) -> Tensor:
@@ -514,7 +515,7 @@ def check_probability(key: str, value: float) -> None:
     check_option(key, value, 0 <= value <= 1, "0 <= probability <= 1")
 
 
-def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
+def _move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Tensor]:
     """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and
     cell.
     """
@@ -522,16 +523,16 @@ def _move_tables(grid: GridMap, actions: list[str]) -> tuple[Tensor, Tensor]:
     beside = relative_cells(grid, one, zero)[..., 0].T
     here = torch.arange(grid.nowhere + 1).expand(4, -1)
     beside = torch.where(beside == grid.wall, here, beside)
-    landing = here.repeat(len(actions), 1, 1)
-    facing = torch.arange(4).repeat(len(actions), 1)
-    turning = actions[: len(ACTIONS["turn"])] == list(ACTIONS["turn"])
-    for side in range(4):
-        landing[1 + side] = beside.roll(-side, 0) if turning else beside[side]
-        if not turning:
-            facing[1 + side] = side
-    if turning:
-        facing[actions.index("turn_left")] = (torch.arange(4) - 1) % 4
-        facing[actions.index("turn_right")] = (torch.arange(4) + 1) % 4
+    landing = here.repeat(n_actions, 1, 1)
+    facing = torch.arange(4).repeat(n_actions, 1)
+    # The four moves come after "stay".
+    if actions == "compass":
+        landing[1:5] = beside.unsqueeze(1)
+        facing[1:5] = torch.arange(4).unsqueeze(1)
+    else:
+        for side in range(4):
+            landing[1 + side] = beside.roll(-side, 0)
+        facing[5:7] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
     return landing, facing
 
 
@@ -630,8 +631,7 @@ def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[s
 
     Returns:
         dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in
-            the episode;
-        what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
+            the episode; what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
     """
     weight = valid.unsqueeze(-1)
     out = joint_entry(trajectories, "next", "info", "out") * weight

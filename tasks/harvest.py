@@ -244,9 +244,8 @@ class TaskConfig(GridWorldOptions):
 
         Returns:
             dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples``; ``restraint`` and
-                ``agent_<i>_restraint``, the share of
-            the apples taken that left another near them (``nan`` where none was taken); ``apples_left``, mean share of
-            the cells where apples grow that have one.
+                ``agent_<i>_restraint``, the share of the apples taken that left another near them (``nan`` where none
+                was taken); ``apples_left``, mean share of the cells where apples grow that have one.
         """
         metrics = grid_metrics(trajectories, valid, ("apples", "last_apples"))
         for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):

@@ -287,6 +287,16 @@ def test_things_are_taken_by_who_arrives() -> None:
     assert act(env, "stay", "stay")[0] == [0, 0]
 
 
+def test_what_does_not_exist_is_not_changed() -> None:
+    env = put(Field(["P@P", "PGP"], view=3), [(0, 0), (1, 0)], [EAST, EAST])
+    act(env, "hit", "stay")
+    assert env.change(env.reached("hit"), "nothing", into="stone").sum() == 0
+    put(env, [(0, 0), (0, 2)], [SOUTH, WEST])
+    act(env, "hit", "hit")
+    changed = env.change(env.reached("hit"), "nothing", into="stone")
+    assert changed.tolist() == [[1, 0]] and thing_at(env, 1, 0) == "stone"
+
+
 def test_growth_follows_its_chance_and_spares_agents() -> None:
     env = put(Field(["PPgggg"], num_envs=5000, view=3), [(0, 0), (0, 2)])
     cells = env.grid.cells("g")
