@@ -245,12 +245,12 @@ class CleanupEnv(GridWorldEnv):
     def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple").float()
         cleaned = self.change(self.reached("clean"), "waste", into="water")
-        waste = self.count(self.river, "waste").unsqueeze(-1)
+        waste = self.lies(self.river, "waste").sum(-1, keepdim=True).long()
         self.grow(self.orchard, "apple", self._apple_chances.take(waste))
         self._age = self._age + 1
         chance = self._waste_chances.take(waste) * (self._age > self.rules.waste_delay)
         self.spawn_one(self.river, "waste", chance, over="water")
-        left = self.count(self.orchard, "apple").unsqueeze(-1) / (self.orchard.stop - self.orchard.start)
+        left = self.lies(self.orchard, "apple").mean(-1, keepdim=True)
         shares = {"apples_left": left.expand_as(apples), "waste": self._dirty.take(waste).expand_as(apples)}
         return apples, {"apples": apples, "cleaned": cleaned, **shares}
 

@@ -203,12 +203,12 @@ class HarvestEnv(GridWorldEnv):
 
     def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple")
-        lying = (self.things[:, self.orchard] == self.things_named["apple"]).float()
+        lying = self.lies(self.orchard, "apple")
         neighbours = lying @ self.near
         cell = (self.cells - self.orchard.start).clamp(0, lying.shape[1] - 1)
         last = apples & (neighbours.gather(1, cell) == 0)
         self.grow(self.orchard, "apple", self.regrowth.take(neighbours.long().clamp(max=len(self.regrowth) - 1)))
-        left = self.count(self.orchard, "apple").unsqueeze(-1) / lying.shape[1]
+        left = self.lies(self.orchard, "apple").mean(-1, keepdim=True)
         apples = apples.float()
         return apples, {"apples": apples, "last_apples": last, "apples_left": left.expand_as(apples)}
 
