@@ -57,9 +57,9 @@ class SocialDilemmaClass(TaskClass):
         """
         first = config.model_configs[0] if isinstance(config, SequenceModelConfig) else config
         form = self.config.get("observation")
-        if form == "image" and isinstance(first, VECTOR_MODELS):
+        if form in ("image", "rgb") and isinstance(first, VECTOR_MODELS):
             raise ValueError(
-                f"task.observation='image' is not allowed with {key}={first.associated_class().__name__.lower()}, "
+                f"task.observation={form!r} is not allowed with {key}={first.associated_class().__name__.lower()}, "
                 f"allowed: flat, or {key}=layers/cnn"
             )
         if form == "flat" and isinstance(first, CnnConfig):

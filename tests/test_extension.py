@@ -18,6 +18,16 @@ from benchmarl_reciprocator import SocialDilemmaEnv, register_task
 from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SHORT = (
+    "algorithm=reciprocator",
+    "experiment=social_dilemmas",
+    "experiment.max_n_iters=2",
+    "experiment.on_policy_n_envs_per_worker=8",
+    "experiment.on_policy_collected_frames_per_batch=512",
+    "experiment.on_policy_minibatch_size=256",
+    "experiment.evaluation_interval=512",
+    "experiment.evaluation_episodes=4",
+)
 
 
 class ImageGame(SocialDilemmaEnv):
@@ -125,17 +135,13 @@ def test_tasks_that_cannot_be_registered_are_refused(image_task: str) -> None:
     "command",
     [
         ["influence_in_torchrl.py"],
+        ["custom_task.py", "task=social_dilemmas/custom_task", *SHORT],
         [
-            "custom_task.py",
-            "algorithm=reciprocator",
-            "task=social_dilemmas/custom_task",
-            "experiment=social_dilemmas",
-            "experiment.max_n_iters=2",
-            "experiment.on_policy_n_envs_per_worker=8",
-            "experiment.on_policy_collected_frames_per_batch=512",
-            "experiment.on_policy_minibatch_size=256",
-            "experiment.evaluation_interval=512",
-            "experiment.evaluation_episodes=4",
+            "custom_grid_world.py",
+            "task=social_dilemmas/mining",
+            "model=layers/small_cnn",
+            "model@critic_model=layers/small_cnn",
+            *SHORT,
         ],
     ],
     ids=lambda command: command[0],

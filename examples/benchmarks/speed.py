@@ -10,6 +10,7 @@ is installed, in the same run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import multiprocessing
@@ -113,6 +114,28 @@ def coin_steps(n_envs: int, n_agents: int, device: str) -> list[dict]:
             rows.append(step_row(f"{name}, {grouping}", n_envs, timed("env._step(data)", names, device)))
     if n_agents == 2 and find_spec("jaxmarl") is not None:
         rows.append(step_row("JaxMARL's coin game", n_envs, jaxmarl_step(n_envs)))
+    return with_ratios(rows)
+
+
+def grid_steps(n_envs: int, device: str, n_agents: int = 7) -> list[dict]:
+    """A step of Cleanup and of Harvest by SocialJax's rules, 7 agents and 11 by 11 views, with random actions: what a
+    step of SocialJax returns too, then with the global state, then through TorchRL.
+    """
+    rows = []
+    for task_name in ("cleanup", "harvest"):
+        task = SocialDilemmaTask[task_name.upper()].get_from_yaml()
+        task.config.update(variant="socialjax", n_agents=n_agents, grouping="one_group")
+        env = task.get_env_fun(n_envs, continuous_actions=False, seed=0, device=device)()
+        data = env.rand_action(env.reset())
+        drawn = torch.randint(env.n_actions[0], (1000, n_envs, n_agents), device=device)
+        names = {"env": env, "actions": itertools.cycle(drawn), "data": data}
+        for what, statement in {
+            "plain tensors, observations": "env.transition(next(actions)); env.observations()",
+            "plain tensors, observations and state": "env.transition(next(actions)); env.observations(); env.state()",
+            "through TorchRL": "data['agents', 'action'] = next(actions); env._step(data)",
+        }.items():
+            name = f"{task_name}, {n_agents} agents, {what}"
+            rows.append(step_row(name, n_envs, timed(statement, names, device)))
     return with_ratios(rows)
 
 
@@ -295,7 +318,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each algorithm")
     parser.add_argument("--iterations", type=int, default=12, help="iterations that count in each run")
     parser.add_argument("--device", default="cpu", help="where everything runs, such as cuda")
-    parser.add_argument("--only", nargs="*", default=None, help="blocks: steps, estimator, iterations, memory")
+    parser.add_argument(
+        "--only", nargs="*", default=None, help="blocks: steps, 'grid worlds', estimator, iterations, memory"
+    )
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
@@ -306,6 +331,7 @@ def main() -> None:
             *(row for n_envs in (256, 2048) for row in matrix_steps(n_envs, device)),
             *(row for n_envs in (1024, 8192) for n_agents in (2, 8) for row in coin_steps(n_envs, n_agents, device)),
         ],
+        "grid worlds": lambda: [row for n_envs in (64, 256) for row in grid_steps(n_envs, device)],
         "estimator": lambda: [row for n_agents in (2,) for row in estimator_rows(n_agents, device)],
         "iterations": lambda: iteration_rows(arguments.rounds, arguments.iterations, device),
         "memory": memory_rows,

@@ -1,0 +1,316 @@
+"""Cleanup: apples grow only while somebody leaves the orchard and cleans the river."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.grid_world import (
+    Beam,
+    GridRules,
+    GridWorldEnv,
+    GridWorldOptions,
+    check_probability,
+    check_width,
+    grid_metrics,
+    mean_over_steps,
+)
+
+# B orchard, H river with waste at the start, R river that may get waste, S river that never does, P start, @ wall.
+MAPS = {
+    "small": """
+@@@@@@@@@@@
+@HR P PBBB@
+@RHP P BBB@
+@HR P PBBB@
+@RHP P BBB@
+@HR P PBBB@
+@@@@@@@@@@@
+""",
+    # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social
+    # Dilemma Games, drawn anew.
+    "ssdg": """
+@@@@@@@@@@@@@@@@@@
+@HHHHHH      BBBB@
+@RRRRRR     BBBBB@
+@HHHHHH      BBBB@
+@RRRRR  P   BBBBB@
+@HHHHH    P  BBBB@
+@RRRRR      BBBBB@
+@HHHHH    P  BBBB@
+@SSSSSSHHHHH BBBB@
+@SSSSSSHHHHH BBBB@
+@HHHHH  P   BBBBB@
+@RRRRR   P   BBBB@
+@HHHHHH     BBBBB@
+@RRRRRR P P  BBBB@
+@HHHHH      BBBBB@
+@RRRR    P   BBBB@
+@HHHHH      BBBBB@
+@RRRRR  P P  BBBB@
+@HHHHH      BBBBB@
+@RRRR    P   BBBB@
+@HHHHH      BBBBB@
+@RRRRR  P    BBBB@
+@HHHHH      BBBBB@
+@RRRR        BBBB@
+@@@@@@@@@@@@@@@@@@
+""",
+    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: size and structure of the map
+    # in Melting Pot, drawn anew.
+    "melting_pot": """
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@HRRHRHHRHRHRRHRHRHHRHHRHRRHR@
+@RHRHHRHRHRHRHRHHRHRHRHRHRHHR@
+@HRRHRHHRRHRHRRHRHRHHRHHRRHRR@
+@RHHRHRHRHRHRHRHRHHRHRHRHRHHR@
+@HRRRHRHHRRHRHHRRHRHRHRHHRRHR@
+@               SRRRRRH      @
+@   P     P     SSSS         @
+@     P      P    SSS     P  @
+@  P       P    P SSS        @
+@      P          SSS   P    @
+@    P      P   P SSS        @
+@        P     P  SSS P      @
+@  P              SSS   P    @
+@      P     P    SSS        @
+@ B B B B B B B B SSS B B B B@
+@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
+@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
+@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
+@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+""",
+}
+THINGS = {"apple": "#D0342C", "waste": "#6B4A1E", "water": "#7FB8DE"}
+START = {"B": None, "H": "waste", "R": "water", "S": "water"}
+FLOORS = {"B": "#B7D98B", "H": "#7FB8DE", "R": "#7FB8DE", "S": "#7FB8DE"}
+CLEAN_COLOUR = "#35D0E0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupRules(GridRules):
+    """What makes a variant of Cleanup.
+
+    Args:
+        clean_length (int): of the cleaning beam.
+        clean_width (int): rays of it, an odd number.
+        clean_cooldown (int): steps after a shot before the next.
+        apple_probability (float): of an apple on a free orchard cell in a step, where the river is clean enough.
+        depletion (float): share of the river with waste from which on no apple grows.
+        restoration (float): share of the river with waste up to which apples grow at the full rate.
+        waste_probability (float): of waste on one more river cell in a step.
+        waste_limit (float): share of the river with waste from which on no more appears.
+        waste_delay (int): no waste appears in so many first steps of an episode.
+    """
+
+    clean_length: int
+    clean_width: int
+    clean_cooldown: int
+    apple_probability: float
+    depletion: float
+    restoration: float
+    waste_probability: float
+    waste_limit: float
+    waste_delay: int
+
+
+_HUGHES = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
+_WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
+VARIANTS = {
+    # For quick work on a CPU; ours. Zapping is off.
+    "small": CleanupRules(
+        map="small",
+        max_steps=96,
+        view=7,
+        actions="compass",
+        zap_timeout=10,
+        clean_length=2,
+        clean_width=1,
+        clean_cooldown=0,
+        apple_probability=0.05,
+        depletion=0.4,
+        restoration=0.0,
+        waste_probability=0.2,
+        waste_limit=1.0,
+        waste_delay=0,
+    ),
+    # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
+    # time-out. There 0.5 is the chance of each clean cell in turn until one gets waste.
+    "ssdg": CleanupRules(
+        **{**_WIDE_VIEW, "view": 15, "view_behind": None},
+        **_HUGHES,
+        map="ssdg",
+        zap_length=5,
+        zap_width=3,
+        zap_cooldown=0,
+        zap_timeout=0,
+        zap_penalty=50.0,
+        zap_cost=1.0,
+        clean_length=5,
+        clean_width=3,
+        clean_cooldown=0,
+        waste_limit=0.4,
+        waste_delay=0,
+    ),
+    # Leibo et al. 2021 (arXiv 2107.06857), clean_up, after Hughes et al. 2018 (arXiv 1803.08884).
+    "melting_pot": CleanupRules(
+        **_WIDE_VIEW,
+        **_HUGHES,
+        map="melting_pot",
+        zap_length=3,
+        zap_width=3,
+        zap_cooldown=10,
+        zap_timeout=50,
+        zap_penalty=0.0,
+        zap_cost=0.0,
+        clean_length=3,
+        clean_width=3,
+        clean_cooldown=2,
+        waste_limit=1.0,
+        waste_delay=50,
+    ),
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
+    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
+    # sides.
+    "socialjax": CleanupRules(
+        **_WIDE_VIEW,
+        **_HUGHES,
+        map="melting_pot",
+        zap_length=2,
+        zap_width=3,
+        zap_cooldown=0,
+        zap_timeout=1,
+        zap_penalty=0.0,
+        zap_cost=0.0,
+        clean_length=2,
+        clean_width=3,
+        clean_cooldown=0,
+        waste_limit=1.0,
+        waste_delay=50,
+    ),
+}
+
+
+class CleanupEnv(GridWorldEnv):
+    """Cleanup of Hughes et al. 2018 (arXiv 1803.08884): +1 for every apple, whoever cleaned the river.
+
+    In a step, once all have moved: agents take the apples where they stand; cleaning beams turn the first waste that
+    each of their rays meets into water; apples grow on free orchard cells, the more the less waste there is; one river
+    cell may get waste.
+
+    Args:
+        n_agents (int): number of agents ``N``, 2 to 10.
+        rules (CleanupRules): the variant.
+        rows (sequence of str): the map.
+
+    The other keyword arguments are those of :class:`GridWorldEnv`.
+    """
+
+    def __init__(self, n_agents: int, rules: CleanupRules, rows: list[str], **kwargs) -> None:
+        check_cleanup_rules(rules)
+        super().__init__(
+            n_agents,
+            rules,
+            rows,
+            things=THINGS,
+            start=START,
+            floors=FLOORS,
+            beams={"clean": Beam(rules.clean_length, rules.clean_width, rules.clean_cooldown, CLEAN_COLOUR, "waste")},
+            info=("apples", "cleaned", "apples_left", "waste"),
+            **kwargs,
+        )
+        self.orchard, self.river = self.grid.cells("B"), self.grid.cells("HR")
+        for name, cells in (("orchard cells 'B'", self.orchard), ("river cells 'H' or 'R'", self.river)):
+            check_option(
+                f"task.map, number of {name}", cells.stop - cells.start, cells.stop > cells.start, "at least 1"
+            )
+        dirty = torch.arange(self.river.stop - self.river.start + 1, device=self.device) / (
+            self.river.stop - self.river.start
+        )
+        # By the number of river cells with waste: its share, and the chances of an apple and of more waste.
+        self._dirty = dirty
+        self._apple_chances = apple_chance(dirty, rules)
+        self._waste_chances = rules.waste_probability * (dirty < rules.waste_limit)
+        self._age = torch.zeros(*self.batch_size, 1, dtype=torch.long, device=self.device)
+
+    def start(self, where: Tensor) -> None:
+        super().start(where)
+        self._age = self._age.masked_fill(where.unsqueeze(-1), 0)
+
+    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        apples = self.take("apple").float()
+        cleaned = self.change(self.reached("clean"), "waste", into="water")
+        waste = self.lies(self.river, "waste").sum(-1, keepdim=True).long()
+        self.grow(self.orchard, "apple", self._apple_chances.take(waste))
+        self._age = self._age + 1
+        chance = self._waste_chances.take(waste) * (self._age > self.rules.waste_delay)
+        self.spawn_one(self.river, "waste", chance, over="water")
+        left = self.lies(self.orchard, "apple").mean(-1, keepdim=True)
+        shares = {"apples_left": left.expand_as(apples), "waste": self._dirty.take(waste).expand_as(apples)}
+        return apples, {"apples": apples, "cleaned": cleaned, **shares}
+
+
+def apple_chance(dirty: Tensor, rules: CleanupRules) -> Tensor:
+    """Chance of an apple on a free orchard cell, where ``dirty`` is the share of the river with waste.
+
+    Falls linearly from ``apple_probability`` at ``restoration`` to 0 at ``depletion``.
+    """
+    health = (rules.depletion - dirty) / (rules.depletion - rules.restoration)
+    return rules.apple_probability * health.clamp(0, 1)
+
+
+def check_cleanup_rules(rules: CleanupRules) -> None:
+    """Raise one ``ValueError`` that names the key, the value and what is allowed, if Cleanup's own rules do not fit."""
+    check_option("task.clean_length", rules.clean_length, rules.clean_length >= 1, "an integer >= 1")
+    check_width("task.clean_width", rules.clean_width)
+    for key in ("clean_cooldown", "waste_delay"):
+        check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
+    for key in ("apple_probability", "depletion", "restoration", "waste_probability", "waste_limit"):
+        check_probability(f"task.{key}", getattr(rules, key))
+    check_option(
+        "task.restoration",
+        rules.restoration,
+        rules.restoration < rules.depletion,
+        f"below task.depletion={rules.depletion}",
+    )
+
+
+@dataclass
+class TaskConfig(GridWorldOptions):
+    """The options of Cleanup. Rules that are ``None`` are those of the variant, see :class:`CleanupRules`."""
+
+    clean_length: int | None = MISSING
+    clean_width: int | None = MISSING
+    clean_cooldown: int | None = MISSING
+    apple_probability: float | None = MISSING
+    depletion: float | None = MISSING
+    restoration: float | None = MISSING
+    waste_probability: float | None = MISSING
+    waste_limit: float | None = MISSING
+    waste_delay: int | None = MISSING
+
+    def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> CleanupEnv:
+        """The environment that these options describe."""
+        rules, rows = self.rules_among(VARIANTS, MAPS)
+        return CleanupEnv(self.n_agents, rules, rows, **self.shared(num_envs, device, seed))
+
+    def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
+        """Apples, cleaning and peace of trajectories ``[E, T]``.
+
+        Returns:
+            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples`` and ``cleaned`` (river cells);
+                ``cleaning_rate`` and ``agent_<i>_cleaning_rate``, river cells cleaned by an agent in a step;
+                ``apples_left`` and ``waste``, mean shares of the orchard with an apple and of the river with waste.
+        """
+        metrics = grid_metrics(trajectories, valid, ("apples", "cleaned"))
+        steps = valid.sum(-1)
+        metrics["cleaning_rate"] = metrics["cleaned"] / (steps * self.n_agents)
+        for agent in range(self.n_agents):
+            metrics[f"agent_{agent}_cleaning_rate"] = metrics[f"agent_{agent}_cleaned"] / steps
+        means = {name: mean_over_steps(trajectories, valid, name) for name in ("apples_left", "waste")}
+        return {**metrics, **means}

@@ -1,0 +1,153 @@
+"""Maps of grid worlds: text to tables of cells, by which an environment moves, looks and fires with look-ups alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarl_reciprocator.tasks.environment import check_option
+
+WALL, FLOOR, SPAWN = "@", " ", "P"
+# Row and column of a step north, east, south and west: a quarter turn to the right is one further.
+COMPASS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """A map whose ``n`` walkable cells are numbered symbol by symbol, so that those of one symbol are a slice.
+
+    Number ``n`` stands for walls and all that is outside of the map, and ``n + 1`` for nowhere: where agents are during
+    a time-out.
+
+    Args:
+        shape (tuple of int): rows ``H`` and columns ``W``.
+        places (Tensor): row and column of every walkable cell, ``[n, 2]``.
+        layout (Tensor): number of the cell at every row and column, ``[H, W]``.
+        slices (dict): the cells of every symbol of the game.
+    """
+
+    shape: tuple[int, int]
+    places: Tensor
+    layout: Tensor
+    slices: dict[str, slice]
+
+    @property
+    def wall(self) -> int:
+        """The number of walls."""
+        return len(self.places)
+
+    @property
+    def nowhere(self) -> int:
+        """The number of the place of agents that are out."""
+        return len(self.places) + 1
+
+    def cells(self, symbols: str) -> slice:
+        """Cells of symbols that follow each other in the game's list."""
+        parts = [self.slices[symbol] for symbol in symbols]
+        return slice(parts[0].start, parts[-1].stop)
+
+    def symbols(self) -> str:
+        """The symbol of every walkable cell, in the order of numbers."""
+        return "".join(symbol * (part.stop - part.start) for symbol, part in self.slices.items())
+
+
+def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
+    """A map from text.
+
+    Args:
+        rows (sequence of str): one line each, of equal lengths. ``@`` is a wall, a space floor and ``P`` floor where
+            agents start; what is beyond the edge is wall.
+        symbols (str): the game's further symbols, in the order in which their cells are numbered.
+        n_agents (int): at least so many start cells there must be.
+
+    Raises:
+        ValueError: on a map that is no list of text, rows of unequal length, an unknown symbol or too few start cells,
+            naming the place, rows and columns counted from 1.
+    """
+    key = "task.map"
+    is_text = isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(row, str) for row in rows)
+    check_option(key, rows, is_text and len(rows) > 0, "a list of strings, one for each row")
+    numbered = symbols + SPAWN + FLOOR
+    names = " ".join(repr(symbol) for symbol in WALL + numbered)
+    found: dict[str, list[tuple[int, int]]] = {symbol: [] for symbol in numbered}
+    for row, line in enumerate(rows):
+        check_option(
+            f"{key}, length of row {row + 1}", len(line), len(line) == len(rows[0]), f"{len(rows[0])}, as of row 1"
+        )
+        for column, symbol in enumerate(line):
+            place = f"{key}, row {row + 1}, column {column + 1}"
+            check_option(place, symbol, symbol == WALL or symbol in found, names)
+            if symbol != WALL:
+                found[symbol].append((row, column))
+    check_option(
+        f"{key}, number of start cells {SPAWN!r}",
+        len(found[SPAWN]),
+        len(found[SPAWN]) >= n_agents,
+        f"at least task.n_agents={n_agents}",
+    )
+    places = torch.tensor([place for of_symbol in found.values() for place in of_symbol])
+    layout = torch.full((len(rows), len(rows[0])), len(places))
+    layout[places[:, 0], places[:, 1]] = torch.arange(len(places))
+    slices, first = {}, 0
+    for symbol, of_symbol in found.items():
+        slices[symbol] = slice(first, first + len(of_symbol))
+        first += len(of_symbol)
+    return GridMap((len(rows), len(rows[0])), places, layout, slices)
+
+
+def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
+    """Cells at given distances from an agent, for every cell and orientation where it may be.
+
+    Args:
+        grid (GridMap): the map.
+        ahead (Tensor): how far in front of the agent, ``[*K]``.
+        right (Tensor): how far to its right, ``[*K]``.
+
+    Returns:
+        Tensor: ``[n + 2, 4, *K]``, the numbers of cells; walls outside of the map, and nowhere from nowhere.
+    """
+    padded = torch.full((grid.shape[0] + 1, grid.shape[1] + 1), grid.wall)
+    padded[:-1, :-1] = grid.layout
+    compass = torch.tensor(COMPASS)
+    turned = compass.roll(-1, 0)
+    ones = (1,) * ahead.ndim
+    place = grid.places.view(-1, 1, *ones, 2)
+    place = (
+        place + ahead.unsqueeze(-1) * compass.view(1, 4, *ones, 2) + right.unsqueeze(-1) * turned.view(1, 4, *ones, 2)
+    )
+    size = torch.tensor(grid.shape)
+    # What is outside takes the last row and column, which are wall.
+    row, column = torch.where((place >= 0) & (place < size), place, size).unbind(-1)
+    cells = torch.full((grid.nowhere + 1, 4, *ahead.shape), grid.nowhere)
+    cells[: grid.wall] = padded[row, column]
+    cells[grid.wall] = grid.wall
+    return cells
+
+
+def window_cells(grid: GridMap, view: int, behind: int) -> Tensor:
+    """What an agent sees: the ``view`` by ``view`` cells around it, ``behind`` rows of them at its back.
+
+    Returns:
+        Tensor: ``[n + 2, 4, view^2]`` by its cell and orientation, the row farthest ahead first, from left to right.
+    """
+    ahead = torch.arange(view - 1 - behind, -1 - behind, -1).view(-1, 1).expand(view, view)
+    right = (torch.arange(view) - view // 2).expand(view, view)
+    return relative_cells(grid, ahead, right).flatten(2)
+
+
+def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
+    """Where a beam goes: ``width`` parallel rays of ``length`` cells, the first of them in the row ahead of the agent.
+
+    A ray ends before a wall.
+
+    Returns:
+        Tensor: ``[n + 2, 4, width, length]`` by the agent's cell and orientation; nowhere behind a wall.
+    """
+    ahead = torch.arange(1, length + 1).expand(width, length)
+    right = (torch.arange(width) - width // 2).view(-1, 1).expand(width, length)
+    cells = relative_cells(grid, ahead, right)
+    behind_wall = (cells == grid.wall).cummax(-1).values
+    return cells.masked_fill(behind_wall, grid.nowhere)

@@ -1,0 +1,253 @@
+"""Harvest: apples grow back by how many are left near them, so that a patch eaten up is lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.grid_map import GridMap
+from benchmarl_reciprocator.tasks.grid_world import (
+    GridRules,
+    GridWorldEnv,
+    GridWorldOptions,
+    check_probability,
+    grid_metrics,
+    mean_over_steps,
+)
+
+# A apple, P start, @ wall.
+MAPS = {
+    "small_open": """
+@@@@@@@@@@@
+@ A  P  A @
+@AAA P AAA@
+@ A  P  A @
+@ P P P P @
+@ A  P  A @
+@AAA P AAA@
+@ A  P  A @
+@@@@@@@@@@@
+""",
+    "small_partitioned": """
+@@@@@@@@@@@
+@ A P@P A @
+@AAA P AAA@
+@ A P@P A @
+@@ @@@@@ @@
+@ A P@P A @
+@AAA P AAA@
+@ A P@P A @
+@@@@@@@@@@@
+""",
+    # 16 by 38, small patches all over: size and structure of the map in Sequential Social Dilemma Games, drawn anew.
+    "ssdg": """
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@ P   A     P   A    P    A    P  A  @
+@P   AAA  A   AAA   A    AAA  A  AAA @
+@  A  A  AAA   A   AAA    A  AAA  A  @
+@ AAA     A  P  A   A  A      A    P @
+@  A   A     A AAA    AAA  A    A    @
+@    AAA    AAA A  A   A  AAA  AAA P @
+@ P    A  A  A    AAA      A    A    @
+@   A    AAA   A   A   A  P   A      @
+@  AAA    A   AAA     AAA    AAA  A  @
+@   A  A       A   A   A   A  A  AAA @
+@ P   AAA  A      AAA     AAA     A  @
+@  A   A  AAA  P   A   A   A   A   P @
+@ AAA      A   A      AAA     AAA    @
+@  A  P   P   AAA  P   A   P   A   P @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+""",
+    # 18 by 24, patches above and along the sides, start cells below: size and structure of the map in Melting Pot,
+    # drawn anew.
+    "open": """
+@@@@@@@@@@@@@@@@@@@@@@@@
+@AAA   A        A   AAA@
+@AA   AAA      AAA   AA@
+@A   AAAAA    AAAAA   A@
+@     AAA      AAA     @
+@      A        A      @
+@  A                A  @
+@ AAA              AAA @
+@AAAAA            AAAAA@
+@ AAA              AAA @
+@  A                A  @
+@                      @
+@                      @
+@                      @
+@  PPPPPPPPPPPPPPPPPP  @
+@ PPPPPPPPPPPPPPPPPPPP @
+@PPPPPPPPPPPPPPPPPPPPPP@
+@@@@@@@@@@@@@@@@@@@@@@@@
+""",
+    # The same size, every patch in a room of its own with a narrow way in; ours.
+    "partitioned": """
+@@@@@@@@@@@@@@@@@@@@@@@@
+@      @        @      @
+@  A   @   A    @   A  @
+@ AAA  @  AAA   @  AAA @
+@AAAAA @ AAAAA  @ AAAAA@
+@ AAA  @  AAA   @  AAA @
+@  A   @   A    @   A  @
+@      @        @      @
+@@@ @@@@@@@ @@@@@@@ @@@@
+@      P   PP  P       @
+@  P   P   PP  P    P  @
+@@@ @@@@@@@  @@@@@@ @@@@
+@  A   @        @   A  @
+@ AAA  @  P  P  @  AAA @
+@AAAAA @  P  P  @ AAAAA@
+@ AAA  @  P  P  @  AAA @
+@  A   @        @   A  @
+@@@@@@@@@@@@@@@@@@@@@@@@
+""",
+}
+THINGS = {"apple": "#D0342C"}
+START = {"A": "apple"}
+FLOORS = {"A": "#B7D98B"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarvestRules(GridRules):
+    """What makes a variant of Harvest.
+
+    Args:
+        regrowth (sequence of float): chance of an apple on a free cell where apples grow, in a step, by how many apples
+            there are near it: none, one, two, ...; the last holds for all larger numbers.
+        radius (float): cells whose middles are at most so far away are near.
+    """
+
+    regrowth: tuple[float, ...]
+    radius: float
+
+
+_WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
+VARIANTS = {
+    # For quick work on a CPU; ours. Zapping is off.
+    "small": HarvestRules(
+        map="small_open",
+        max_steps=64,
+        view=7,
+        actions="compass",
+        zap_timeout=10,
+        regrowth=(0.0, 0.01, 0.03, 0.06),
+        radius=2.0,
+    ),
+    # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
+    # time-out. Its code takes for near what is at most the root of 2 away.
+    "ssdg": HarvestRules(
+        **{**_WIDE_VIEW, "view": 15, "view_behind": None},
+        map="ssdg",
+        zap_length=5,
+        zap_width=3,
+        zap_penalty=50.0,
+        zap_cost=1.0,
+        regrowth=(0.0, 0.005, 0.02, 0.05),
+        radius=math.sqrt(2),
+    ),
+    # Leibo et al. 2021 (arXiv 2107.06857), commons_harvest__open, after Perolat et al. 2017 (arXiv 1707.06600).
+    "melting_pot": HarvestRules(
+        **_WIDE_VIEW,
+        map="open",
+        zap_length=3,
+        zap_width=3,
+        zap_cooldown=2,
+        zap_timeout=4,
+        regrowth=(0.0, 0.0025, 0.005, 0.025),
+        radius=2.0,
+    ),
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
+    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
+    # sides.
+    "socialjax": HarvestRules(
+        **_WIDE_VIEW,
+        map="open",
+        zap_length=2,
+        zap_width=3,
+        zap_timeout=1,
+        regrowth=(0.0, 0.001, 0.005, 0.025),
+        radius=2.0,
+    ),
+}
+
+
+class HarvestEnv(GridWorldEnv):
+    """Harvest (the commons) of Perolat et al. 2017 (arXiv 1707.06600) and Hughes et al. 2018: +1 for every apple.
+
+    In a step, once all have moved: agents take the apples where they stand, and apples grow back on free cells by how
+    many are left near them.
+
+    Args:
+        n_agents (int): number of agents ``N``, 2 to 10.
+        rules (HarvestRules): the variant.
+        rows (sequence of str): the map.
+
+    The other keyword arguments are those of :class:`GridWorldEnv`.
+    """
+
+    def __init__(self, n_agents: int, rules: HarvestRules, rows: list[str], **kwargs) -> None:
+        check_harvest_rules(rules)
+        info = ("apples", "last_apples", "apples_left")
+        super().__init__(n_agents, rules, rows, things=THINGS, start=START, floors=FLOORS, info=info, **kwargs)
+        self.orchard = self.grid.cells("A")
+        size = self.orchard.stop - self.orchard.start
+        check_option("task.map, number of apple cells 'A'", size, size >= 1, "at least 1")
+        self.near = near_cells(self.grid, self.orchard, rules.radius).to(self.device)
+        self.regrowth = torch.tensor(rules.regrowth, device=self.device)
+
+    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        apples = self.take("apple")
+        lying = self.lies(self.orchard, "apple")
+        neighbours = lying @ self.near
+        cell = (self.cells - self.orchard.start).clamp(0, lying.shape[1] - 1)
+        last = apples & (neighbours.gather(1, cell) == 0)
+        self.grow(self.orchard, "apple", self.regrowth.take(neighbours.long().clamp(max=len(self.regrowth) - 1)))
+        left = self.lies(self.orchard, "apple").mean(-1, keepdim=True)
+        apples = apples.float()
+        return apples, {"apples": apples, "last_apples": last, "apples_left": left.expand_as(apples)}
+
+
+def near_cells(grid: GridMap, cells: slice, radius: float) -> Tensor:
+    """1 where two of ``cells``, not the same, are at most ``radius`` apart, walls or not: ``[A, A]``."""
+    places = grid.places[cells].float()
+    return ((torch.cdist(places, places) <= radius + 1e-4) & ~torch.eye(len(places), dtype=torch.bool)).float()
+
+
+def check_harvest_rules(rules: HarvestRules) -> None:
+    """Raise one ``ValueError`` that names the key, the value and what is allowed, if Harvest's own rules do not fit."""
+    check_option("task.radius", rules.radius, 0 < rules.radius < math.inf, "a finite number > 0")
+    check_option("task.regrowth", rules.regrowth, len(rules.regrowth) >= 1, "one probability or more")
+    for number, chance in enumerate(rules.regrowth):
+        check_probability(f"task.regrowth, for {number} apples near", chance)
+
+
+@dataclass
+class TaskConfig(GridWorldOptions):
+    """The options of Harvest. Rules that are ``None`` are those of the variant, see :class:`HarvestRules`."""
+
+    regrowth: Any = MISSING
+    radius: float | None = MISSING
+
+    def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> HarvestEnv:
+        """The environment that these options describe."""
+        rules, rows = self.rules_among(VARIANTS, MAPS)
+        return HarvestEnv(self.n_agents, rules, rows, **self.shared(num_envs, device, seed))
+
+    def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
+        """Apples, restraint and peace of trajectories ``[E, T]``.
+
+        Returns:
+            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples``; ``restraint`` and
+                ``agent_<i>_restraint``, the share of the apples taken that left another near them (``nan`` where none
+                was taken); ``apples_left``, mean share of the cells where apples grow that have one.
+        """
+        metrics = grid_metrics(trajectories, valid, ("apples", "last_apples"))
+        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+            metrics[f"{prefix}restraint"] = 1 - metrics.pop(f"{prefix}last_apples") / metrics[f"{prefix}apples"]
+        return {**metrics, "apples_left": mean_over_steps(trajectories, valid, "apples_left")}

@@ -1,0 +1,195 @@
+"""Harvest against patches and counts worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensordict import TensorDictBase
+from torch import Tensor
+from torchrl.envs.utils import check_env_specs
+
+from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
+from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.harvest import MAPS, VARIANTS, HarvestEnv
+
+PROPERTY = settings(deadline=None, derandomize=True, max_examples=10)
+# Far from the agents, a row of six cells where apples grow.
+ROW = ["AAAAAA", "      ", "PP    "]
+
+
+def make_task(**changes: Any) -> SocialDilemmaClass:
+    task = SocialDilemmaTask.HARVEST.get_from_yaml()
+    task.config.update(n_agents=2)
+    assert changes.keys() <= task.config.keys()
+    task.config.update(changes)
+    return task
+
+
+def make_env(num_envs: int = 1, seed: int = 0, **changes: Any) -> HarvestEnv:
+    env = make_task(**{"map": ROW, **changes}).options.make_env(num_envs=num_envs, device="cpu", seed=seed)
+    env.reset()
+    return env
+
+
+def with_apples(env: HarvestEnv, row: str) -> HarvestEnv:
+    """Apples where the text has an A, in the order of cells."""
+    things = env.things.clone()
+    things[:, env.orchard] = torch.tensor([2 if symbol == "A" else 0 for symbol in row], dtype=things.dtype)
+    env.place(things=things)
+    return env
+
+
+def act(env: HarvestEnv, *names: str) -> tuple[Tensor, dict[str, Tensor]]:
+    actions = torch.tensor([env.actions[name] for name in names]).expand(*env.batch_size, -1)
+    return env.transition(actions)
+
+
+def put(env: HarvestEnv, *places: tuple[int, int]) -> HarvestEnv:
+    env.place(torch.tensor([env.grid.layout[place].item() for place in places]).expand(*env.batch_size, -1))
+    return env
+
+
+@pytest.mark.parametrize(
+    ("row", "cell", "neighbours"),
+    [("......", 0, 0), (".A....", 0, 1), (".AA...", 0, 2), ("...AAA", 0, 0), ("AA.AA.", 2, 4), ("..A.A.", 3, 2)],
+)
+def test_apples_grow_back_by_how_many_are_near(row: str, cell: int, neighbours: int) -> None:
+    regrowth = [0.0, 0.1, 0.3, 0.6]
+    env = with_apples(make_env(4000, regrowth=regrowth), row)
+    act(env, "stay", "stay")
+    grown = (env.things[:, env.orchard][:, cell] == env.things_named["apple"]).float().mean().item()
+    chance = regrowth[min(neighbours, 3)]
+    assert abs(grown - chance) <= 4 * math.sqrt(chance * (1 - chance) / 4000)
+
+
+def test_near_is_what_lies_within_the_radius() -> None:
+    block = ["AAAAA", "AAAAA", "AAAAA", "AAAAA", "AAAAA", "PP   "]
+    for radius, count in ((1.0, 4), (math.sqrt(2), 8), (2.0, 12), (math.sqrt(5), 20)):
+        near = make_env(map=block, radius=radius, view=3).near
+        assert near[12].sum() == count
+        assert torch.equal(near, near.T) and near.diagonal().sum() == 0
+
+
+def test_a_patch_that_is_eaten_up_is_lost() -> None:
+    env = with_apples(make_env(50, regrowth=[0.0, 1.0, 1.0, 1.0]), "......")
+    for _ in range(20):
+        act(env, "stay", "stay")
+    assert not (env.things[:, env.orchard] == env.things_named["apple"]).any()
+
+
+def test_no_apple_grows_where_somebody_stands() -> None:
+    env = put(with_apples(make_env(regrowth=[1.0]), "......"), (0, 0), (2, 1))
+    act(env, "stay", "stay")
+    assert (env.things[0, env.orchard] == env.things_named["apple"]).tolist() == [False] + [True] * 5
+
+
+def test_an_apple_is_worth_one_and_the_last_of_a_patch_is_told() -> None:
+    env = put(with_apples(make_env(regrowth=[0.0]), "AA...A"), (1, 0), (1, 5))
+    rewards, info = act(env, "north", "north")
+    assert rewards.tolist() == [[1, 1]] == info["apples"].squeeze(-1).tolist()
+    assert info["last_apples"].squeeze(-1).tolist() == [[0, 1]]
+    rewards, info = act(env, "east", "stay")
+    assert rewards.tolist() == [[1, 0]] == info["last_apples"].squeeze(-1).tolist()
+    assert info["apples_left"].sum() == 0
+
+
+def test_measures_of_a_played_out_episode() -> None:
+    task = make_task(map=["AA P", "   P", "  PA"], regrowth=[0.0], max_steps=2, variant="melting_pot", view=3)
+    env = task.options.make_env(num_envs=1, device="cpu", seed=0)
+    now = env.reset()
+    env.place(torch.tensor([[env.grid.layout[0, 2], env.grid.layout[1, 3]]]), torch.tensor([[3, 2]]))
+    plan = iter([("forward", "forward"), ("forward", "zap")])
+
+    def policy(tensordict: TensorDictBase) -> TensorDictBase:
+        for seat, name in enumerate(next(plan)):
+            tensordict[f"agent_{seat}", "action"] = torch.tensor([[env.actions[name]]])
+        return tensordict
+
+    played = env.rollout(2, policy, auto_reset=False, tensordict=now)
+    metrics = task.evaluation_metrics([played[0]])
+    assert [metrics[f"agent_{seat}_apples"].item() for seat in range(2)] == [2, 1]
+    assert metrics["restraint"].item() == pytest.approx(1 / 3)
+    assert metrics["agent_0_restraint"].item() == 0.5 and metrics["agent_1_restraint"].item() == 0
+    assert metrics["apples_left"].item() == pytest.approx((1 / 3 + 0) / 2)
+    assert metrics["zaps"].item() == 1 == metrics["agent_1_zaps"].item()
+    assert metrics["peace"].item() == 1
+
+
+def test_peace_counts_agent_steps_out() -> None:
+    task = make_task(map=["P P", "AAA"], max_steps=4, variant="melting_pot", zap_timeout=2, view=3)
+    env = task.options.make_env(num_envs=1, device="cpu", seed=0)
+    now = env.reset()
+    env.place(torch.tensor([[env.grid.layout[0, 0], env.grid.layout[0, 2]]]), torch.tensor([[1, 0]]))
+    plan = iter([("zap", "stay"), *[("stay", "stay")] * 3])
+
+    def policy(tensordict: TensorDictBase) -> TensorDictBase:
+        for seat, name in enumerate(next(plan)):
+            tensordict[f"agent_{seat}", "action"] = torch.tensor([[env.actions[name]]])
+        return tensordict
+
+    played = env.rollout(4, policy, auto_reset=False, tensordict=now)
+    assert joint_entry(played, "next", "info", "out")[0].tolist() == [[0, 0], [0, 1], [0, 1], [0, 0]]
+    assert task.evaluation_metrics([played[0]])["peace"].item() == pytest.approx(1 - 2 / 8)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants(variant: str) -> None:
+    n_agents = 3 if variant == "small" else 7
+    env = make_task(variant=variant, n_agents=n_agents).options.make_env(num_envs=2, device="cpu", seed=0)
+    check_env_specs(env)
+    assert env.max_steps == VARIANTS[variant].max_steps
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps(name: str) -> None:
+    # As many agents as there can be.
+    env = make_task(map=name, n_agents=10).options.make_env(num_envs=2, device="cpu", seed=0)
+    env.reset()
+    assert (env.things[:, env.orchard] == env.things_named["apple"]).all()
+
+
+def test_published_numbers() -> None:
+    regrowth = {
+        "ssdg": (0, 0.005, 0.02, 0.05),
+        "melting_pot": (0, 0.0025, 0.005, 0.025),
+        "socialjax": (0, 0.001, 0.005, 0.025),
+    }
+    assert {name: VARIANTS[name].regrowth for name in regrowth} == regrowth
+
+
+@PROPERTY
+@given(n_agents=st.integers(2, 10), seed=st.integers(0, 100), variant=st.sampled_from(["small", "melting_pot"]))
+def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
+    task = make_task(n_agents=n_agents, variant=variant, map=["AAPPPPAA", "AAPPPPAA", "@ PP  A@"], view=5)
+    env = task.options.make_env(num_envs=3, device="cpu", seed=seed)
+    torch.manual_seed(seed)
+    played = env.rollout(20)
+    apples, last = (joint_entry(played, "next", "info", name) for name in ("apples", "last_apples"))
+    assert torch.equal(joint_entry(played, "next", "reward"), apples)
+    assert (last <= apples).all()
+    assert set(env.things[:, env.orchard].unique().tolist()) <= {0, env.things_named["apple"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: small_open \| .*partitioned, or a list of rows"),
+        ({"map": ["PP  "]}, r"task.map, number of apple cells 'A'=0 is not allowed, allowed: at least 1"),
+        ({"map": ["APP", "BPP"]}, r"task.map, row 2, column 1='B' is not allowed, allowed: '@' 'A' 'P' ' '"),
+        ({"regrowth": [0.0, 1.2]}, r"task.regrowth, for 1 apples near=1.2 is not allowed, allowed: 0 <= probability"),
+        ({"regrowth": []}, r"task.regrowth=\[\] is not allowed, allowed: one probability or more"),
+        ({"radius": 0.0}, r"task.radius=0.0 is not allowed, allowed: a finite number > 0"),
+        (
+            {"n_agents": 9, "map": ["APPPPPP"]},
+            r"task.map, number of start cells 'P'=6 is not allowed, allowed: at least task.n_agents=9",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_task(**changes).options.make_env(num_envs=1, device="cpu", seed=0)
