@@ -22,7 +22,7 @@ import benchmarl_reciprocator
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.evaluation.agents import algorithms_by_group
-from benchmarl_reciprocator.suite import RECORD, runs_folder
+from benchmarl_reciprocator.suite import PROGRESS, RECORD, runs_folder
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -196,6 +196,8 @@ def _frames(file: Path) -> int:
 
 def _read(file: Path, named: bool) -> Checkpoint:
     experiment = file.resolve().parent.parent
+    if not named and (experiment.parent / PROGRESS).is_file() and not (experiment.parent / RECORD).is_file():
+        raise ValueError("its run has not finished")
     setup = read_setup(file)
     task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
     if not isinstance(task, SocialDilemmaClass):
