@@ -65,8 +65,8 @@ MAPS = {
 @  A  P   P   AAA  P   A   P   A   P @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 """,
-    # 18 by 24, five patches, start cells between them: drawn for this package, with the size and structure of the map in
-    # Melting Pot.
+    # 18 by 24, five patches, start cells between them: drawn for this package, with the size and structure of the map
+    # in Melting Pot.
     "open": """
 @@@@@@@@@@@@@@@@@@@@@@@@
 @                      @
