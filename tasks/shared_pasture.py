@@ -139,11 +139,12 @@ class SharedPasture(BaseScenario):
         )
 
     def state(self, first_seat: int = 0) -> Tensor:
-        """All there is to know, seats counted from ``first_seat``: ``[B, 4 N + 3 P]``, positions and velocities of
-        agents, places and grass of patches.
+        """All there is to know, seats counted from ``first_seat``: ``[B, 4 N + 2 N P + P]``, positions and velocities
+        of agents, the way from each to each patch, grass of patches.
         """
-        agents = (x.roll(-first_seat, 1) for x in (self.positions(), self.velocities()))
-        return torch.cat([*(x.flatten(1) for x in agents), self.places.flatten(1), self.grass], -1)
+        positions, velocities = (x.roll(-first_seat, 1) for x in (self.positions(), self.velocities()))
+        ways = self.places.unsqueeze(1) - positions.unsqueeze(2)
+        return torch.cat([positions.flatten(1), velocities.flatten(1), ways.flatten(1), self.grass], -1)
 
     def done(self) -> Tensor:
         return torch.zeros(self.world.batch_dim, dtype=torch.bool, device=self.world.device)

@@ -53,7 +53,7 @@ class SocialDilemmaClass(TaskClass):
         """Raise one ``ValueError`` if a model cannot take the form of observations that this task's options name.
 
         Args:
-            key (str): where the model is chosen, ``"model"`` or ``"model@critic_model"``.
+            key (str): where the model is chosen, such as ``"model@critic_model"``.
             config (ModelConfig): of the model; of a sequence, its first layer counts.
         """
         first = config.model_configs[0] if isinstance(config, SequenceModelConfig) else config
@@ -61,7 +61,7 @@ class SocialDilemmaClass(TaskClass):
         if form in ("image", "rgb") and isinstance(first, VECTOR_MODELS):
             raise ValueError(
                 f"task.observation={form!r} is not allowed with {key}={first.associated_class().__name__.lower()}, "
-                f"allowed: flat, or {key}=layers/cnn"
+                "allowed: flat, or a model for images (cnn)"
             )
         if form == "flat" and isinstance(first, CnnConfig):
             raise ValueError(

@@ -104,9 +104,9 @@ def test_what_a_grazer_sees() -> None:
     own, patches, grass = [0.5, -0.5, 0, 0], [-1.1, 0.5, 0.1, 0.5], [0.7, 0.2]
     # Agent 2 comes after agent 1, then agent 0.
     assert seen == pytest.approx([*own, *patches, *grass, -1.0, 1.0, -0.4, 0.7, 0.3, 0.4, 0, 0])
-    assert env.state(1)[0].tolist() == pytest.approx(
-        [0.5, -0.5, -0.5, 0.5, 0.1, 0.2, 0, 0, 0.3, 0.4, 0, 0, -PATCH_RING, 0, PATCH_RING, 0, 0.7, 0.2]
-    )
+    positions, velocities = [0.5, -0.5, -0.5, 0.5, 0.1, 0.2], [0, 0, 0.3, 0.4, 0, 0]
+    ways = [*patches, -0.1, -0.5, 1.1, -0.5, -0.7, -0.2, 0.5, -0.2]
+    assert env.state(1)[0].tolist() == pytest.approx([*positions, *velocities, *ways, *grass])
 
 
 def test_grazers_push_each_other_and_stay_in_the_world() -> None:
