@@ -37,6 +37,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.report import write_report
 from benchmarl_reciprocator.runs import run
 from benchmarl_reciprocator.suite import FAILURE, Run, expand, failure, is_done, iterations_done
@@ -165,7 +166,12 @@ def _show_progress(folder: Path, runs: Sequence[Run], total: int, finished: Even
 
 
 def main() -> None:
-    """Read the command line and run the suite; errors of the user's are one line, not a traceback."""
+    """Read the command line and run the suite; errors of the user's are a few lines, not a traceback."""
+    if {"-h", "--help"} & set(sys.argv):
+        # Hydra's own would compose one run, which a suite alone does not tell.
+        suites = (Path(benchmarl_reciprocator.conf.__file__).parent / "suite").glob("*.yaml")
+        sys.stdout.write(f"{__doc__}\nSuites: {', '.join(sorted(file.stem for file in suites))}\n")
+        return
     sys.argv.append("--multirun")
     try:
         benchmark()

@@ -34,13 +34,14 @@ from benchmarl_reciprocator.evaluation.statistics import (
     show,
 )
 from benchmarl_reciprocator.evaluation.tables import markdown
+from benchmarl_reciprocator.suite import runs_folder
 
 # The first of these that a task measures is its measure of cooperation.
 COOPERATION = {
     "p_cooperate": "P(cooperate)",
     "own_coin_share": "own-coin share",
     "cleaning_rate": "cleaning rate",
-    "share_of_apples_left": "share of apples left",
+    "restraint": "restraint",
 }
 OUTCOMES = {"equality": "equality", "sustainability": "sustainability", "peace": "peace"}
 DIAGNOSTICS = {
@@ -49,6 +50,8 @@ DIAGNOSTICS = {
     "intrinsic_reward_share": "intrinsic share of reward",
 }
 GROUP_MEAN = ("qmix", "vdn")
+# What other commands of this package write into a suite's folder
+BESIDE = ("crossplay", "exploitability", "tournament")
 MARK = " †"
 STYLE = (
     "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;line-height:1.4}"
@@ -81,6 +84,7 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
         _aggregates(results, output, lines)
         _curves(results, output, lines)
         _diagnostics(results, output, lines)
+        _beside(folder, output, lines)
         _setting(results, lines)
     for title, entries in (("Failed runs", failures), ("Files that could not be read", results.skipped)):
         if entries:
@@ -314,6 +318,19 @@ def _diagnostics(results: Results, output: Path, lines: list[str]) -> None:
         populations = list(dict.fromkeys(shown["population"]))
         plot_curves(shown, DIAGNOSTICS, populations, "iteration", file, str(task))
         lines += [f"![Diagnostics of {task}]({file.name}.png)", ""]
+
+
+def _beside(folder: Path, output: Path, lines: list[str]) -> None:
+    """Cross-play, exploitability and tournaments that lie in the suite's folder, beside its runs."""
+    for name in BESIDE:
+        for file in sorted(folder.glob(f"*/**/{name}.md")):
+            if runs_folder(folder) in file.parents or output in file.parents:
+                continue
+            prefix = "_".join(file.parent.relative_to(folder).parts)
+            for image in re.findall(r"\]\((\S+\.png)\)", file.read_text()):
+                shutil.copyfile(file.parent / image, output / f"{prefix}_{image}")
+            text = re.sub(r"\]\((\S+\.png)\)", rf"]({prefix}_\1)", file.read_text())
+            lines += [re.sub(r"^#", "##", text, flags=re.MULTILINE), ""]
 
 
 def _setting(results: Results, lines: list[str]) -> None:

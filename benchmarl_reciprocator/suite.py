@@ -87,6 +87,12 @@ def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict
     return by_name
 
 
+def runs_folder(folder: Path) -> Path:
+    """Where the runs in ``folder`` are: a suite's in its ``runs/``, beside which other results may lie."""
+    runs = folder / "runs"
+    return runs if runs.is_dir() else folder
+
+
 def is_done(folder: Path, run: Run) -> bool:
     """Whether ``run`` has finished in ``folder``, the suite's ``runs/``. A half-written record does not count."""
     place = folder / run.folder

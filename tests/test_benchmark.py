@@ -129,6 +129,13 @@ def test_bad_input_is_named_before_anything_runs(tmp_path: Path, overrides: list
     assert not records(folder)
 
 
+def test_help_names_the_suites() -> None:
+    program = [sys.executable, "-m", "benchmarl_reciprocator.benchmark", "--help"]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert "suite=quick" in printed
+    assert "matrix_games, paper, quick" in printed
+
+
 def test_killed_in_mid_suite_nothing_is_lost_and_nothing_repeated(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     overrides = ["hydra.launcher.n_jobs=1", f"{ITERATIONS}=40"]

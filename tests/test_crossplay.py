@@ -64,11 +64,16 @@ def test_bad_files_are_skipped_and_said(checkpoints: Path, tmp_path: Path) -> No
     next((tmp_path / "half").rglob("*.pt")).write_bytes(b"PK half written")
     (tmp_path / "no_config" / "config.pkl").unlink()
     (tmp_path / "foreign" / "config.pkl").write_bytes(b"not a pickle")
+    # A run of a suite that was killed, or goes on right now
+    shutil.copytree(next(checkpoints.rglob("run.json")).parent, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "run.json").unlink()
+    (tmp_path / "unfinished" / "progress").write_text("3")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = find_checkpoints([tmp_path, checkpoints])
     said = [str(warning.message) for warning in caught if "skipped" in str(warning.message)]
-    assert len(said) == 3 and all(any(name in line for line in said) for name in ("half", "no_config", "foreign"))
+    assert len(said) == 4
+    assert all(any(name in line for line in said) for name in ("half", "no_config", "foreign", "unfinished"))
     assert len(found) == 4
     with pytest.raises(ValueError, match="no checkpoint was found in"), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = benchmarl_reciprocator.__name__
 # Where the folders of a checkout are installed.
 PLACES = {PACKAGE: PACKAGE, "conf": f"{PACKAGE}/conf", "tasks": f"{PACKAGE}/tasks"}
-PLUGIN = f"{PACKAGE}/hydra_plugins/benchmarl_reciprocator_search_path.py"
-INSTALLED_PLUGIN = "hydra_plugins/benchmarl_reciprocator_search_path.py"
+PLUGINS = f"{PACKAGE}/hydra_plugins/"
 TWO_SHORT_ITERATIONS = (
     "algorithm=reciprocator",
     "+preset=prisoners_dilemma",
@@ -130,8 +129,8 @@ def test_wheel_holds_every_module_and_yaml(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".yaml")
     }
-    assert PLUGIN in expected
-    assert files_in(wheel) == expected - {PLUGIN} | {INSTALLED_PLUGIN}
+    assert f"{PLUGINS}benchmarl_reciprocator_search_path.py" in expected
+    assert files_in(wheel) == {name.replace(PLUGINS, "hydra_plugins/") for name in expected}
     # Else Hydra would find no other package's plugins.
     assert "hydra_plugins/__init__.py" not in files_in(wheel)
 

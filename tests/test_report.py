@@ -139,10 +139,25 @@ def test_results_of_benchmarls_own_command_are_read(small_experiment, tmp_path: 
 
 
 def test_the_same_name_twice_is_no_replication(results_folder: Path) -> None:
-    add_run(results_folder / "again", "pooled", 0, ("qmix", "qmix"), 0)
+    add_run(results_folder / "runs" / "again", "pooled", 0, ("qmix", "qmix"), 0)
     results = read_results(results_folder)
     assert len(results.runs) == 8
     assert "pd, pooled, seed 0: found more than once" in results.skipped[0]
+
+
+def test_cross_play_beside_the_runs_is_a_part_of_the_report(results_folder: Path) -> None:
+    folder = results_folder / "crossplay" / "pd"
+    folder.mkdir(parents=True)
+    (folder / "scores.png").write_bytes(b"a picture")
+    (folder / "crossplay.md").write_text("# Cross-play: pd\n\n## Scores\n\n![Scores](scores.png)\n")
+    # What is beside the runs is not taken for one of them.
+    add_run(folder, "training_of_an_exploiter", 0, ("ippo", "ippo"), 0)
+    write_report(results_folder)
+    report = results_folder / "report"
+    text = (report / "report.md").read_text()
+    assert "## Cross-play: pd\n\n### Scores\n\n![Scores](crossplay_pd_scores.png)" in text
+    assert (report / "crossplay_pd_scores.png").read_bytes() == b"a picture"
+    assert "training_of_an_exploiter" not in text
 
 
 def test_an_empty_folder_has_a_report_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import benchmarl_reciprocator
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.evaluation.agents import algorithms_by_group
-from benchmarl_reciprocator.suite import RECORD
+from benchmarl_reciprocator.suite import PROGRESS, RECORD, runs_folder
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -183,7 +183,7 @@ def read_setup(checkpoint: Path) -> Setup:
 
 def _newest_of_each(folder: Path) -> list[Path]:
     newest: dict[Path, Path] = {}
-    for file in sorted(folder.rglob("checkpoint_*.pt")):
+    for file in sorted(runs_folder(folder).rglob("checkpoint_*.pt")):
         if file.parent.name == "checkpoints":
             newest[file.parent] = max(newest.get(file.parent, file), file, key=_frames)
     return list(newest.values())
@@ -196,6 +196,8 @@ def _frames(file: Path) -> int:
 
 def _read(file: Path, named: bool) -> Checkpoint:
     experiment = file.resolve().parent.parent
+    if not named and (experiment.parent / PROGRESS).is_file() and not (experiment.parent / RECORD).is_file():
+        raise ValueError("its run has not finished")
     setup = read_setup(file)
     task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
     if not isinstance(task, SocialDilemmaClass):

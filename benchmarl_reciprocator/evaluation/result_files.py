@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.suite import PROGRESS, RECORD
+from benchmarl_reciprocator.suite import PROGRESS, RECORD, runs_folder
 
 # What identifies a run in every table below.
 RUN = ["task", "population", "seed"]
@@ -49,6 +49,7 @@ def read_results(folder: Path) -> Results:
     """
     evaluations, diagnostics, runs, skipped = [], [], [], []
     recorded = set()
+    folder = runs_folder(folder)
     for file in sorted(folder.rglob(RECORD)):
         try:
             record = json.loads(file.read_text())
