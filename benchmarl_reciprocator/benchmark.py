@@ -73,6 +73,8 @@ def sweep(config: DictConfig, config_loader: Any, launcher: Any, arguments: Sequ
     Raises:
         SystemExit: with code 1 if a run failed, with a line for each and why.
     """
+    # The default folder is named after what Hydra chose.
+    HydraConfig.instance().set_config(config)
     common = _common_overrides(config_loader, arguments)
     runs = expand(OmegaConf.to_container(config.suite, resolve=False), common)
     folder = Path(config.folder).resolve()

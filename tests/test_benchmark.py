@@ -23,19 +23,20 @@ TINY = [
     "experiment.evaluation_episodes=4",
 ]
 ITERATIONS = "experiment.max_n_iters"
+FOLDER = "benchmark_tiny"
 
 
 def benchmark(
     folder: Path, populations: dict[str, str | list[str]], *overrides: str, seeds: int = 1, kill_when=None
 ) -> subprocess.CompletedProcess:
-    """The command with a suite of the user's own, from a folder of theirs."""
+    """The command with a suite of the user's own, from a folder of theirs; ``folder`` is the default one."""
     suites = folder.parent / "conf" / "suite"
     suites.mkdir(parents=True, exist_ok=True)
     suite = {"seeds": seeds, "tasks": {"pd": ["+preset=prisoners_dilemma"]}, "populations": populations}
     (suites / "tiny.yaml").write_text(yaml.safe_dump(suite))
     program = [sys.executable, "-m", "benchmarl_reciprocator.benchmark", f"--config-dir={suites.parent}"]
     process = subprocess.Popen(
-        [*program, "suite=tiny", f"folder={folder}", *TINY, *overrides],
+        [*program, "suite=tiny", *TINY, *overrides],
         cwd=folder.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,7 +59,7 @@ def records(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
-    folder = tmp_path_factory.mktemp("suite") / "results"
+    folder = tmp_path_factory.mktemp("suite") / FOLDER
     return folder, benchmark(folder, {"Reciprocator": "reciprocator", "learner": "ippo"}, f"{ITERATIONS}=2")
 
 
@@ -96,7 +97,7 @@ def test_a_finished_suite_runs_nothing_again_and_another_shares_its_folder(
 
 
 def test_failures_are_listed_and_the_others_stand(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
+    folder = tmp_path / FOLDER
     # A horizon of zero steps is the task's to refuse, when its run begins.
     process = benchmark(folder, {"fine": "ippo", "broken": ["algorithm=ippo", "task.max_steps=0"]}, f"{ITERATIONS}=2")
     assert process.returncode == 1
@@ -122,7 +123,7 @@ def test_failures_are_listed_and_the_others_stand(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_named_before_anything_runs(tmp_path: Path, overrides: list[str], named: list[str]) -> None:
-    folder = tmp_path / "results"
+    folder = tmp_path / FOLDER
     process = benchmark(folder, {"learner": "ippo"}, *overrides)
     assert process.returncode == 1
     assert all(name in process.stderr for name in named), process.stderr
@@ -137,7 +138,7 @@ def test_help_names_the_suites() -> None:
 
 
 def test_killed_in_mid_suite_nothing_is_lost_and_nothing_repeated(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
+    folder = tmp_path / FOLDER
     overrides = ["hydra.launcher.n_jobs=1", f"{ITERATIONS}=40"]
 
     def in_the_second_run() -> bool:
