@@ -45,7 +45,9 @@ _HOMES = {
     "tasks.harvest": ("HarvestEnv", "HarvestRules"),
     "tasks.matrix_game": ("MatrixGameEnv",),
     "tasks.matrix_players": ("MatrixGame", "MemoryOne"),
+    "tasks.pasture_players": ("Grazer",),
     "tasks.players": ("Player", "play"),
+    "tasks.shared_pasture": ("PastureRules", "SharedPasture", "SharedPastureEnv"),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "experiments": ("load_experiment",),
 }
@@ -61,7 +63,9 @@ _KNOW_NO_BENCHMARL = (
     "tasks.harvest",
     "tasks.matrix_game",
     "tasks.matrix_players",
+    "tasks.pasture_players",
     "tasks.players",
+    "tasks.shared_pasture",
 )
 
 __all__ = sorted(_HOME_OF)

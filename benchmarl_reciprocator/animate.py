@@ -11,6 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from benchmarl.experiment import Experiment
 from PIL import Image
@@ -48,7 +49,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
 
         def keep_frame(env, tensordict) -> None:
             frame = type(experiment.task).render_callback(experiment, env, tensordict)
-            frames.append(Image.fromarray(torch.as_tensor(frame).cpu().numpy()))
+            frames.append(Image.fromarray(np.asarray(frame.cpu() if torch.is_tensor(frame) else frame)))
 
         torch.manual_seed(seed)
         env.set_seed(seed)

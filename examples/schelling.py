@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -22,10 +23,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import yaml
+from tensordict import TensorDictBase
 
-from benchmarl_reciprocator import GridPlayers, SocialDilemmaTask
+from benchmarl_reciprocator import GridPlayers, GridWorldEnv, Player, SocialDilemmaTask
 
 COLOURS = {"cooperate": "#0072B2", "defect": "#D55E00"}
+PLAYER_OF = {"cooperate": "cooperate", "defect": "greedy"}
 
 
 def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[str, object]) -> pd.DataFrame:
@@ -33,8 +36,7 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
 
     Returns:
         DataFrame: a row for each choice and number of other cooperators, with the mean of the return over ``episodes``
-        and
-            its 95% confidence interval (normal).
+            and its 95% confidence interval (normal).
     """
     chosen = SocialDilemmaTask[task.upper()].get_from_yaml()
     chosen.config.update(n_agents=n_agents, grouping="one_group", **overrides)
@@ -42,7 +44,12 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
     for cooperators in range(n_agents + 1):
         strategies = ["cooperate"] * cooperators + ["defect"] * (n_agents - cooperators)
         env = chosen.options.make_env(num_envs=episodes, device="cpu", seed=seed + cooperators)
-        played = env.rollout(env.max_steps, GridPlayers(env, strategies, seed=seed))
+        if isinstance(env, GridWorldEnv):
+            policy = GridPlayers(env, strategies, seed=seed)
+        else:
+            players = chosen.players()
+            policy = seated([players[PLAYER_OF[strategy]]() for strategy in strategies])
+        played = env.rollout(env.max_steps, policy)
         returns = played["next", "agents", "reward"].sum((1, 3))
         for choice, seats in (("cooperate", slice(cooperators)), ("defect", slice(cooperators, n_agents))):
             of_choice = returns[:, seats].mean(-1)
@@ -52,6 +59,17 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
                 others = cooperators - (choice == "cooperate")
                 rows.append({"task": task, "choice": choice, "others": others, "mean": mean, "half_width": half})
     return pd.DataFrame(rows)
+
+
+def seated(players: Sequence[Player]) -> Callable[[TensorDictBase], TensorDictBase]:
+    """A policy of scripted players without memory or chance, one for each seat of the group "agents"."""
+
+    def policy(tensordict: TensorDictBase) -> TensorDictBase:
+        seen = tensordict["agents", "observation"]
+        chances = [player(seen[:, seat], seen[:, seat, :0])[0] for seat, player in enumerate(players)]
+        return tensordict.set(("agents", "action"), torch.stack(chances, 1).argmax(-1))
+
+    return policy
 
 
 def verdict(table: pd.DataFrame) -> str:
@@ -93,7 +111,7 @@ def main() -> None:
     """Play, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, required=True, help="folder for table and figure")
-    parser.add_argument("--tasks", nargs="+", default=["cleanup", "harvest"], help="which")
+    parser.add_argument("--tasks", nargs="+", default=["cleanup", "harvest", "shared_pasture"], help="which")
     parser.add_argument("--n-agents", type=int, default=3, help="number of agents")
     parser.add_argument("--episodes", type=int, default=200, help="of each population")
     parser.add_argument("--seed", type=int, default=0, help="of environments and players")

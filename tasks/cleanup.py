@@ -31,37 +31,37 @@ MAPS = {
 @HR P PBBB@
 @@@@@@@@@@@
 """,
-    # 25 by 18, river and orchard face each other along the map: size and structure of the map in Sequential Social
-    # Dilemma Games, drawn anew.
+    # 25 by 18, river and orchard face each other along the map: drawn for this package, with the size and structure of
+    # the map in Sequential Social Dilemma Games.
     "ssdg": """
 @@@@@@@@@@@@@@@@@@
-@HHHHHH      BBBB@
-@RRRRRR     BBBBB@
-@HHHHHH      BBBB@
-@RRRRR  P   BBBBB@
-@HHHHH    P  BBBB@
-@RRRRR      BBBBB@
-@HHHHH    P  BBBB@
-@SSSSSSHHHHH BBBB@
-@SSSSSSHHHHH BBBB@
-@HHHHH  P   BBBBB@
-@RRRRR   P   BBBB@
-@HHHHHH     BBBBB@
-@RRRRRR P P  BBBB@
-@HHHHH      BBBBB@
-@RRRR    P   BBBB@
-@HHHHH      BBBBB@
-@RRRRR  P P  BBBB@
-@HHHHH      BBBBB@
-@RRRR    P   BBBB@
-@HHHHH      BBBBB@
-@RRRRR  P    BBBB@
-@HHHHH      BBBBB@
-@RRRR        BBBB@
+@HRRH       BBBBB@
+@RRHHR       BBBB@
+@RHHRRH  P   BBBB@
+@HHRRHH     BBBBB@
+@HRRHH     PBBBBB@
+@RRHH    P  BBBBB@
+@RHHR        BBBB@
+@HHRRH    P BBBBB@
+@HRRHHR      BBBB@
+@RRHHRR      BBBB@
+@RHHRRSSSSSSBBBBB@
+@HHRRHSSSSSSBBBBB@
+@HRRH    P  BBBBB@
+@RRHHR   P   BBBB@
+@RHHRRH     BBBBB@
+@HHRRHH   P  BBBB@
+@HRRHH       BBBB@
+@RRHH      PBBBBB@
+@RHHR       BBBBB@
+@HHRRH   P  BBBBB@
+@HRRHHR      BBBB@
+@RRHHRR   P BBBBB@
+@RHHRR       BBBB@
 @@@@@@@@@@@@@@@@@@
 """,
-    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: size and structure of the map
-    # in Melting Pot, drawn anew.
+    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: drawn for this package,
+    # with the size and structure of the map in Melting Pot.
     "melting_pot": """
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 @HRRHRHHRHRHRRHRHRHHRHHRHRRHR@
@@ -79,10 +79,10 @@ MAPS = {
 @  P              SSS   P    @
 @      P     P    SSS        @
 @ B B B B B B B B SSS B B B B@
-@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
-@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
-@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
-@BBBBBBBBBBBBBBBBBBBBBBBBBBBB@
+@BBBBBB BBBBBBBBBBBBBB BBBBBB@
+@BBB BBBBBBB BBBBB BBBBBBB BB@
+@BBBBBBBB BBBBBBBBBBBBB BBBBB@
+@BB BBBBBBBBBB BBBBBBBBBBB BB@
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 """,
 }

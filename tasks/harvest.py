@@ -45,7 +45,8 @@ MAPS = {
 @ A P@P A @
 @@@@@@@@@@@
 """,
-    # 16 by 38, small patches all over: size and structure of the map in Sequential Social Dilemma Games, drawn anew.
+    # 16 by 38, small patches all over: drawn for this package, with the size and structure of the map in
+    # Sequential Social Dilemma Games.
     "ssdg": """
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 @ P   A     P   A    P    A    P  A  @
@@ -64,26 +65,26 @@ MAPS = {
 @  A  P   P   AAA  P   A   P   A   P @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 """,
-    # 18 by 24, patches above and along the sides, start cells below: size and structure of the map in Melting Pot,
-    # drawn anew.
+    # 18 by 24, five patches, start cells between them: drawn for this package, with the size and structure of the map
+    # in Melting Pot.
     "open": """
 @@@@@@@@@@@@@@@@@@@@@@@@
-@AAA   A        A   AAA@
-@AA   AAA      AAA   AA@
-@A   AAAAA    AAAAA   A@
-@     AAA      AAA     @
-@      A        A      @
-@  A                A  @
-@ AAA              AAA @
-@AAAAA            AAAAA@
-@ AAA              AAA @
-@  A                A  @
 @                      @
+@   AA      P     AA   @
+@  AAAA   P   P  AAAA  @
+@  AAAA     P    AAAA  @
+@   AA    P   P   AA   @
+@       P       P      @
+@  P      P AA P     P @
+@     P    AAAA    P   @
+@  P       AAAA      P @
+@     P  P  AA  P  P   @
+@       P       P      @
+@   AA    P   P   AA   @
+@  AAAA     P    AAAA  @
+@  AAAA   P   P  AAAA  @
+@   AA      P     AA   @
 @                      @
-@                      @
-@  PPPPPPPPPPPPPPPPPP  @
-@ PPPPPPPPPPPPPPPPPPPP @
-@PPPPPPPPPPPPPPPPPPPPPP@
 @@@@@@@@@@@@@@@@@@@@@@@@
 """,
     # The same size, every patch in a room of its own with a narrow way in; ours.

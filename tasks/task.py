@@ -31,7 +31,8 @@ class SocialDilemmaClass(TaskClass):
 
     The rules come from the ``TaskConfig`` dataclass of the task's own file: ``make_env`` builds the environment,
     ``metrics`` measures what the task is about, and, where the task has them, ``players`` makes scripted ones and
-    ``bounds`` says what such play comes to.
+    ``bounds`` says what such play comes to. A ``TaskConfig`` whose class has ``continuous = True`` also offers
+    continuous actions: its ``make_env`` takes ``continuous_actions``, by default false.
     """
 
     @property
@@ -52,7 +53,7 @@ class SocialDilemmaClass(TaskClass):
         """Raise one ``ValueError`` if a model cannot take the form of observations that this task's options name.
 
         Args:
-            key (str): where the model is chosen, ``"model"`` or ``"model@critic_model"``.
+            key (str): where the model is chosen, such as ``"model@critic_model"``.
             config (ModelConfig): of the model; of a sequence, its first layer counts.
         """
         first = config.model_configs[0] if isinstance(config, SequenceModelConfig) else config
@@ -60,7 +61,7 @@ class SocialDilemmaClass(TaskClass):
         if form in ("image", "rgb") and isinstance(first, VECTOR_MODELS):
             raise ValueError(
                 f"task.observation={form!r} is not allowed with {key}={first.associated_class().__name__.lower()}, "
-                f"allowed: flat, or {key}=layers/cnn"
+                "allowed: flat, or a model for images (cnn)"
             )
         if form == "flat" and isinstance(first, CnnConfig):
             raise ValueError(
@@ -76,10 +77,11 @@ class SocialDilemmaClass(TaskClass):
         device: DEVICE_TYPING,
     ) -> Callable[[], EnvBase]:
         options = self.options
-        return lambda: options.make_env(num_envs=num_envs, device=device, seed=seed)
+        kind = {"continuous_actions": continuous_actions} if self.supports_continuous_actions() else {}
+        return lambda: options.make_env(num_envs=num_envs, device=device, seed=seed, **kind)
 
     def supports_continuous_actions(self) -> bool:
-        return False
+        return getattr(type(self.options), "continuous", False)
 
     def supports_discrete_actions(self) -> bool:
         return True

@@ -11,8 +11,11 @@ from benchmarl_reciprocator import MixedConfig, ReciprocatorConfig, Reciprocator
 CONF = benchmarl_reciprocator.conf.__path__[0]
 
 
-def tuning() -> dict:
-    with open(f"{CONF}/preset/coins.yaml") as file:
+PRESETS = ("cleanup", "coins", "harvest", "shared_pasture")
+
+
+def tuning(preset: str = "coins") -> dict:
+    with open(f"{CONF}/preset/{preset}.yaml") as file:
         return yaml.safe_load(file)["tuning"]
 
 
@@ -30,11 +33,12 @@ def test_without_a_preset_the_yaml_holds(config: type, small_experiment) -> None
     assert ran == config.get_from_yaml() != config(**{**vars(ran), **tuning()})
 
 
-def test_every_tuned_option_is_read_by_the_algorithms() -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_tuned_option_is_read_by_the_algorithms(preset: str) -> None:
     for name in ("reciprocator", "reciprocator_mappo"):
         with open(f"{CONF}/algorithm/{name}.yaml") as file:
             options = yaml.safe_load(file)
-        for option in tuning():
+        for option in tuning(preset):
             assert options[option].startswith(f"${{oc.select:tuning.{option},")
 
 

@@ -12,6 +12,7 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.data import Composite, Unbounded
 
 from benchmarl_reciprocator.algorithms.joint_batch import JointView
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 
 class ObservationEncoder(TensorDictModuleBase):
@@ -25,7 +26,8 @@ class ObservationEncoder(TensorDictModuleBase):
         width (int): features per agent (or of the state) that the model gives.
 
     Raises:
-        ValueError: on an option that the model does not have, or a model with memory.
+        ValueError: on an option that the model does not have, a model with memory, or one that cannot take the
+            observations of a social dilemma.
     """
 
     def __init__(self, experiment, view: JointView, model: str, options: dict[str, Any], width: int) -> None:
@@ -40,6 +42,8 @@ class ObservationEncoder(TensorDictModuleBase):
             setattr(defaults, key, value)
         if defaults.is_rnn:
             raise ValueError(f"algorithm.estimator_encoder={model!r} is not allowed, allowed: a model without memory")
+        if isinstance(experiment.task, SocialDilemmaClass):
+            experiment.task.check_model("algorithm.estimator_encoder", defaults)
         common = {"action_spec": experiment.action_spec, "device": experiment.config.train_device}
         models = []
         if experiment.state_spec is not None:

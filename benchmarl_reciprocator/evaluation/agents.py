@@ -168,11 +168,13 @@ class Team:
 
     def __init__(self, experiment: Experiment) -> None:
         env = experiment.test_env
-        if not isinstance(env.base_env, benchmarl_reciprocator.SocialDilemmaEnv):
+        if not isinstance(experiment.task, benchmarl_reciprocator.SocialDilemmaClass):
             raise ValueError(
                 f"task={experiment.environment_name}/{experiment.task_name} is not allowed, allowed: "
                 "social_dilemmas/..., whose agents can be seated"
             )
+        if experiment.continuous_actions:
+            raise ValueError("agents that act continuously are not allowed, allowed: discrete actions")
         self.members = seats(experiment.group_map)
         group = next(iter(self.members))
         self.observation_shape = experiment.observation_spec[group, "observation"].shape[1:]

@@ -202,6 +202,10 @@ def _read(file: Path, named: bool) -> Checkpoint:
     task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
     if not isinstance(task, SocialDilemmaClass):
         raise ValueError(f"task={task.env_name()}/{task.name.lower()} is not allowed, allowed: social_dilemmas/...")
+    task = SocialDilemmaClass(name=task.name, config=options)
+    continuous = task.supports_continuous_actions() and algorithm.supports_continuous_actions()
+    if continuous and (setup.experiment.prefer_continuous_actions or not algorithm.supports_discrete_actions()):
+        raise ValueError("was trained on continuous actions, allowed: experiment.prefer_continuous_actions=False")
     saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     frames = saved["state"]["total_frames"]
     record = _record(experiment)
@@ -210,7 +214,7 @@ def _read(file: Path, named: bool) -> Checkpoint:
         population=record.get("population", algorithm.associated_class().__name__.lower()),
         seed=record.get("seed", seed),
         frames=frames,
-        task=SocialDilemmaClass(name=task.name, config=options),
+        task=task,
         algorithm=algorithm,
         named=named,
     )

@@ -1,0 +1,83 @@
+"""The Reciprocator on Cleanup and Harvest: images for policies and estimator, memory, many agents, any grouping."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from benchmarl.experiment import Experiment
+
+from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+
+# BenchMARL names the layers of a sequence on its command line.
+CNN_AND_GRU = (
+    "model=sequence",
+    "model/layers@model.layers.l1=cnn",
+    "model/layers@model.layers.l2=gru",
+    "model.layers.l1.cnn_num_cells=[4]",
+    "model.layers.l1.cnn_kernel_sizes=3",
+    "model.layers.l1.mlp_num_cells=[8]",
+    "model.intermediate_sizes=[8]",
+    "model.layers.l2.hidden_size=8",
+)
+
+
+def run(experiment: Experiment) -> Reciprocity:
+    """Two iterations, in which the whole estimator is fitted, with the one that encodes its images."""
+    reciprocity = Reciprocity.of(experiment)
+    estimator = reciprocity.learner.loss.estimator_network
+    assert estimator.encoder is not None
+    before = [parameter.clone() for parameter in reciprocity.learner.loss.parameters()]
+    experiment.run()
+    assert all(not torch.equal(old, new) for old, new in zip(before, reciprocity.learner.loss.parameters()))
+    return reciprocity
+
+
+@pytest.mark.parametrize("n_agents", [2, 5, 7])
+@pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
+@pytest.mark.parametrize("task", ["cleanup", "harvest"])
+def test_images_many_agents_and_any_grouping(task: str, grouping: str, n_agents: int, small_experiment) -> None:
+    shared = [f"experiment.share_policy_params={grouping == 'one_group'}"]
+    experiment = small_experiment(
+        "algorithm=reciprocator", f"task.n_agents={n_agents}", f"task.grouping={grouping}", *shared, preset=task
+    )
+    reciprocity = run(experiment)
+    assert reciprocity.learner.loss.estimator_network.n_networks == n_agents + 2
+    assert len(experiment.group_map) == (n_agents if grouping == "per_agent" else 1)
+
+
+@pytest.mark.parametrize("task", ["cleanup", "harvest"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("algorithm.observe_balance=True",),
+        CNN_AND_GRU,
+        ("algorithm.observe_balance=True", *CNN_AND_GRU),
+        ("task.observation=rgb", "algorithm.observe_balance=True"),
+    ],
+    ids=["balance", "gru", "balance and gru", "rgb and balance"],
+)
+def test_memory_and_balance(options: tuple[str, ...], task: str, small_experiment) -> None:
+    run(small_experiment("algorithm=reciprocator", *options, preset=task))
+
+
+def test_published_size(small_experiment) -> None:
+    options = ("task.variant=melting_pot", "task.n_agents=5", "task.max_steps=32", "experiment.max_n_iters=1")
+    experiment = small_experiment("algorithm=reciprocator", *options, preset="cleanup")
+    experiment.run()
+    # As an image the whole map takes no more first-layer weights than a small one.
+    assert Reciprocity.of(experiment).learner.loss.estimator_network.state_weight.shape[1] == 65
+
+
+def test_members_of_a_mixed_population_take_the_tuning(small_experiment) -> None:
+    experiment = small_experiment("algorithm=mixed", preset="harvest")
+    assert experiment.algorithm_config.member_configs()["reciprocator"].estimator_encoder == "cnn"
+    run(experiment)
+
+
+def test_vectors_for_an_encoder_of_images_are_refused_by_name(small_experiment) -> None:
+    flat = ("task.observation=flat", "model=layers/small_mlp", "model@critic_model=layers/small_mlp")
+    with pytest.raises(
+        ValueError, match=r"algorithm.estimator_encoder='cnn' is not allowed with task.observation='flat'"
+    ):
+        small_experiment("algorithm=reciprocator", *flat, preset="cleanup")
+    small_experiment("algorithm=reciprocator", *flat, "algorithm.estimator_encoder=null", preset="cleanup").run()
