@@ -241,11 +241,12 @@ def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
         }
     )
     _write_table(table, output / "normalised")
-    plot_intervals(intervals, "normalised return (IQM)", output / "normalised")
+    populations = list(labels.values())
+    plot_intervals(intervals, populations, "normalised return (IQM)", output / "normalised")
     values = np.concatenate([matrix.ravel() for matrix in matrices.values()])
     thresholds = np.linspace(min(0.0, values.min()) - 0.05, max(1.0, values.max()) + 0.05, 81)
     label = "normalised return"
-    plot_profiles(performance_profiles(matrices, thresholds), thresholds, label, output / "profiles")
+    plot_profiles(performance_profiles(matrices, thresholds), populations, thresholds, label, output / "profiles")
     improvement = pd.DataFrame(
         [
             {
@@ -296,8 +297,7 @@ def _curves(results: Results, output: Path, lines: list[str]) -> None:
             if re.fullmatch(r"all_\w+_return", column) and rows[column].notna().any():
                 marks[re.sub(r"_return$", "", column).replace("_", " ")] = rows[column].mean()
         file = output / f"curves_{_slug(str(task))}"
-        populations = list(dict.fromkeys(rows["population"]))
-        plot_curves(rows, measures, populations, "frames", file, str(task), {score: marks})
+        plot_curves(rows, measures, list(labels.values()), "frames", file, str(task), {score: marks})
         lines += [f"![{task} over training]({file.name}.png)", ""]
 
 
@@ -315,8 +315,7 @@ def _diagnostics(results: Results, output: Path, lines: list[str]) -> None:
         # A point for every twentieth of training is all that the eye can use.
         shown = shown[shown["iteration"] % max(1, int(shown["iteration"].max()) // 40) == 0]
         file = output / f"diagnostics_{_slug(str(task))}"
-        populations = list(dict.fromkeys(shown["population"]))
-        plot_curves(shown, DIAGNOSTICS, populations, "iteration", file, str(task))
+        plot_curves(shown, DIAGNOSTICS, list(labels.values()), "iteration", file, str(task))
         lines += [f"![Diagnostics of {task}]({file.name}.png)", ""]
 
 

@@ -134,7 +134,8 @@ def plot_curves(
     Args:
         rows (DataFrame): with ``population``, ``seed``, ``time`` and the measures.
         measures (mapping): labels by column.
-        populations (sequence of str): in the order of the legend.
+        populations (sequence of str): in the order of the legend, of which a figure may lack some: each has the same
+            colour in all figures.
         time (str): the column of the horizontal axis, ``"frames"`` or ``"iteration"``.
         file (Path): without its ending.
         title (str): of the whole.
@@ -169,11 +170,11 @@ def plot_curves(
     _finish(figure, file)
 
 
-def plot_intervals(intervals: Mapping[str, Interval], label: str, file: Path) -> None:
-    """Point estimates with their intervals, a row for each population."""
+def plot_intervals(intervals: Mapping[str, Interval], populations: Sequence[str], label: str, file: Path) -> None:
+    """Point estimates with their intervals, a row for each population, coloured as in :func:`plot_curves`."""
     figure, axis = plt.subplots(figsize=(3.4, 0.5 + 0.24 * len(intervals)), layout="constrained")
-    for row, (estimate, low, high) in enumerate(intervals.values()):
-        colour = COLOURS[row % len(COLOURS)]
+    for row, (name, (estimate, low, high)) in enumerate(intervals.items()):
+        colour = line_style(populations.index(name))["color"]
         if not np.isnan(low):
             axis.barh(row, max(high - low, 0.004), left=low, height=0.5, color=colour, alpha=0.45)
         axis.plot([estimate, estimate], [row - 0.32, row + 0.32], color="black", linewidth=1.6)
@@ -187,12 +188,16 @@ def plot_intervals(intervals: Mapping[str, Interval], label: str, file: Path) ->
 
 
 def plot_profiles(
-    profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], thresholds: Sequence[float], label: str, file: Path
+    profiles: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    populations: Sequence[str],
+    thresholds: Sequence[float],
+    label: str,
+    file: Path,
 ) -> None:
     """Performance profiles: the share of runs above each score, with the interval as a band."""
     figure, axis = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
-    for index, (name, (shares, (low, high))) in enumerate(profiles.items()):
-        style = line_style(index)
+    for name, (shares, (low, high)) in profiles.items():
+        style = line_style(populations.index(name))
         axis.plot(thresholds, shares, linewidth=1.4, label=name, **style)
         axis.fill_between(thresholds, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axis.set_ylim(-0.03, 1.03)
