@@ -137,8 +137,11 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
     # The grouping is a matter of training: any will do to play.
     task = SocialDilemmaClass(name=first.name, config={**first.config, **options, "grouping": "per_agent"})
     env = task.options.make_env(1, "cpu", seed=0)
-    able, others = [], []
+    able, others, of_other_tasks = [], [], 0
     for checkpoint in checkpoints:
+        if checkpoint.task.name != task.name and not checkpoint.named:
+            of_other_tasks += 1
+            continue
         reason = _why_not(checkpoint, task, env)
         if reason is None:
             able.append(checkpoint)
@@ -147,6 +150,11 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
             raise ValueError(f"{checkpoint.file} {reason}")
         else:
             warnings.warn(f"skipped {checkpoint.file}: {reason}", stacklevel=2)
+    if of_other_tasks:
+        warnings.warn(
+            f"skipped {of_other_tasks} checkpoints of tasks other than social_dilemmas/{task.name.lower()}",
+            stacklevel=2,
+        )
     if others:
         warnings.warn(
             f"some checkpoints were trained with {', '.join(sorted(set(others)))}, and play with what the game has: "
