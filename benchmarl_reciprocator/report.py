@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import markdown as markdown_renderer
@@ -34,7 +34,7 @@ from benchmarl_reciprocator.evaluation.statistics import (
     show,
 )
 from benchmarl_reciprocator.evaluation.tables import markdown
-from benchmarl_reciprocator.suite import runs_folder
+from benchmarl_reciprocator.suite import runs_folder, slug
 
 # The first of these that a task measures is its measure of cooperation.
 COOPERATION = {
@@ -80,10 +80,11 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
         lines += [table, ""]
     else:
         _write_data(results, folder, output)
-        table = _scores(results, output, lines)
-        _aggregates(results, output, lines)
-        _curves(results, output, lines)
-        _diagnostics(results, output, lines)
+        final, labels = _final(results), _labels(results)
+        table = _scores(final, results.runs, labels, output, lines)
+        _aggregates(final, labels, output, lines)
+        _curves(results.evaluations, labels, output, lines)
+        _diagnostics(results.diagnostics, labels, output, lines)
         _beside(folder, output, lines)
         _setting(results, lines)
     for title, entries in (("Failed runs", failures), ("Files that could not be read", results.skipped)):
@@ -144,12 +145,13 @@ def _cooperation(rows: pd.DataFrame) -> str | None:
     return next((measure for measure in COOPERATION if measure in rows and rows[measure].notna().any()), None)
 
 
-def _scores(results: Results, output: Path, lines: list[str]) -> str:
+def _scores(
+    final: pd.DataFrame, all_runs: pd.DataFrame, labels: Mapping[str, str], output: Path, lines: list[str]
+) -> str:
     """The tables of final scores, one for each task; returns all of them as markdown."""
-    final, labels = _final(results), _labels(results)
     texts = []
     for task, of_task in final.groupby("task", sort=False):
-        runs = results.runs[results.runs["task"] == task]
+        runs = all_runs[all_runs["task"] == task]
         measure = _cooperation(of_task)
         rows = []
         for population, ends in of_task.groupby("population", sort=False):
@@ -169,10 +171,11 @@ def _scores(results: Results, output: Path, lines: list[str]) -> str:
         table = pd.DataFrame(rows)
         # Columns that say nothing on this task
         table = table.loc[:, [not (table[column].isin(["", "-"])).all() for column in table]]
-        name = f"scores_{_slug(str(task))}"
+        name = f"scores_{slug(str(task))}"
         _write_table(table, output / name)
-        bounds = _bounds(of_task)
-        texts += [f"### {task}", "", markdown(table), "", *([bounds, ""] if bounds else [])]
+        bounds = ", ".join(f"{play} {value:.2f}" for play, value in _bounds(of_task).items())
+        texts += [f"### {task}", "", markdown(table), ""]
+        texts += [f"Returns of scripted play: {bounds}.", ""] if bounds else []
     few = final.groupby(["task", "population"]).size().min() < FEW_SEEDS
     note = (
         "Interquartile mean over seeds with its 95% stratified bootstrap interval (rliable), of the last fifth of "
@@ -189,14 +192,13 @@ def _scores(results: Results, output: Path, lines: list[str]) -> str:
     return "\n".join([*texts, note])
 
 
-def _bounds(rows: pd.DataFrame) -> str:
-    bounds = {
+def _bounds(rows: pd.DataFrame) -> dict[str, float]:
+    """Returns of scripted play on a task, by what is played."""
+    return {
         re.sub(r"_return$", "", column).replace("_", " "): rows[column].mean()
         for column in rows
         if re.fullmatch(r"all_\w+_return", column) and rows[column].notna().any()
     }
-    marks = ", ".join(f"{name} {value:.2f}" for name, value in bounds.items())
-    return f"Returns of scripted play: {marks}." if marks else ""
 
 
 def _by_role(ends: pd.DataFrame, agents: Sequence[str]) -> str:
@@ -217,9 +219,8 @@ def _interval(values: pd.Series) -> str:
     return show(*interquartile_mean(values.to_numpy()[:, None])) if len(values) else "-"
 
 
-def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
+def _aggregates(final: pd.DataFrame, labels: Mapping[str, str], output: Path, lines: list[str]) -> None:
     """Over all tasks that have bounds: normalised scores, probability of improvement, performance profiles."""
-    final, labels = _final(results), _labels(results)
     if "normalised" not in final or final["normalised"].isna().all():
         return
     scored = final[final["normalised"].notna()]
@@ -279,10 +280,9 @@ def _aggregates(results: Results, output: Path, lines: list[str]) -> None:
     ]
 
 
-def _curves(results: Results, output: Path, lines: list[str]) -> None:
-    labels = _labels(results)
+def _curves(evaluations: pd.DataFrame, labels: Mapping[str, str], output: Path, lines: list[str]) -> None:
     lines += ["## Over training", ""]
-    for task, rows in results.evaluations.groupby("task", sort=False):
+    for task, rows in evaluations.groupby("task", sort=False):
         rows = rows.assign(population=rows["population"].map(labels))
         score = "utilitarian" if rows.get("utilitarian", pd.Series(dtype=float)).notna().any() else "return"
         measures = {score: "return (mean of agents)"}
@@ -292,29 +292,24 @@ def _curves(results: Results, output: Path, lines: list[str]) -> None:
         measures.update(
             {key: name for key, name in OUTCOMES.items() if key in rows and rows[key].nunique(dropna=True) > 1}
         )
-        marks = {}
-        for column in rows:
-            if re.fullmatch(r"all_\w+_return", column) and rows[column].notna().any():
-                marks[re.sub(r"_return$", "", column).replace("_", " ")] = rows[column].mean()
-        file = output / f"curves_{_slug(str(task))}"
-        plot_curves(rows, measures, list(labels.values()), "frames", file, str(task), {score: marks})
+        file = output / f"curves_{slug(str(task))}"
+        plot_curves(rows, measures, list(labels.values()), "frames", file, str(task), {score: _bounds(rows)})
         lines += [f"![{task} over training]({file.name}.png)", ""]
 
 
-def _diagnostics(results: Results, output: Path, lines: list[str]) -> None:
+def _diagnostics(diagnostics: pd.DataFrame, labels: Mapping[str, str], output: Path, lines: list[str]) -> None:
     """What the Reciprocators logged: the size of influence and balance over pairs, and the intrinsic share."""
-    if results.diagnostics.empty:
+    if diagnostics.empty:
         return
-    labels = _labels(results)
     lines += ["## Inside the Reciprocator", "", "Means over pairs of agents, of sizes (influence, balance).", ""]
-    for task, rows in results.diagnostics.groupby("task", sort=False):
+    for task, rows in diagnostics.groupby("task", sort=False):
         shown = rows[RUN[1:]].assign(iteration=rows["iteration"], population=rows["population"].map(labels))
         for measure in DIAGNOSTICS:
             columns = [column for column in rows if re.search(rf"(^|_){measure}(_\d+_on_\d+)?$", column)]
             shown[measure] = rows[columns].abs().mean(axis=1) if columns else math.nan
         # A point for every twentieth of training is all that the eye can use.
         shown = shown[shown["iteration"] % max(1, int(shown["iteration"].max()) // 40) == 0]
-        file = output / f"diagnostics_{_slug(str(task))}"
+        file = output / f"diagnostics_{slug(str(task))}"
         plot_curves(shown, DIAGNOSTICS, list(labels.values()), "iteration", file, str(task))
         lines += [f"![Diagnostics of {task}]({file.name}.png)", ""]
 
@@ -372,10 +367,6 @@ def _html(text: str, output: Path) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Benchmark report</title>'
         f"<style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def main() -> None:

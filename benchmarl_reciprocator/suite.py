@@ -35,10 +35,11 @@ class Run:
     def folder(self) -> str:
         """Its folder below a suite's ``runs/``: the same for the same overrides, and for no others."""
         digest = hashlib.sha1("\n".join(self.overrides).encode()).hexdigest()[:8]
-        return f"{_slug(self.task)}/{_slug(self.population)}-{digest}/seed_{self.seed}"
+        return f"{slug(self.task)}/{slug(self.population)}-{digest}/seed_{self.seed}"
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """``name`` for use in the name of a file or folder."""
     return re.sub(r"\W+", "_", name.lower()).strip("_") or "run"
 
 
