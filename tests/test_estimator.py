@@ -121,9 +121,79 @@ def test_influence_is_full_less_left_out_prediction(future: bool) -> None:
     torch.testing.assert_close(estimator.value_influence(data)[0, 2, 0], expected)
 
 
-def test_new_normalisation_leaves_predictions_unchanged() -> None:
+def turned(data: TensorDict, n_agents: int) -> TensorDict:
+    """The same situation with everyone one seat further: agent 0 is where agent 1 was."""
+    order = (torch.arange(n_agents) + 1) % n_agents
+    own = data["state"][..., :-1].unflatten(-1, (n_agents, -1))[..., order, :].flatten(-2)
+    state = torch.cat([own, data["state"][..., -1:]], dim=-1)
+    return TensorDict({"state": state, "action": data["action"][..., order, :]}, data.shape)
+
+
+@pytest.mark.parametrize("n_agents", [2, 3, 5])
+@pytest.mark.parametrize("future", [True, False])
+def test_shared_parameters_know_no_seats(n_agents: int, future: bool) -> None:
     torch.manual_seed(0)
-    estimator = InfluenceEstimator(n_agents=2, state_features=4, action_features=3)
+    options = {"future": future, "share_params": True, "common_features": 1}
+    estimator = InfluenceEstimator(n_agents, 2 * n_agents + 1, action_features=3, **options)
+    assert len(estimator.weights[0]) == (3 if future else 2)
+    data = TensorDict({"state": torch.rand(4, 6, 2 * n_agents + 1), "action": torch.rand(4, 6, n_agents, 3)}, [4, 6])
+    parts = 2 if future else 1
+    assert estimator(data)["prediction"].shape == (4, 6, n_agents + parts, n_agents, parts)
+    order = (torch.arange(n_agents) + 1) % n_agents
+    expected = estimator.value_influence(data)[..., order, :][..., order]
+    torch.testing.assert_close(estimator.value_influence(turned(data, n_agents)), expected)
+    if future:
+        value = estimator.state_value(data)[..., order]
+        torch.testing.assert_close(estimator.state_value(turned(data, n_agents)), value)
+
+
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_shared_left_out_networks_ignore_the_left_out_action(changed: int) -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(3, state_features=7, action_features=2, share_params=True, common_features=1)
+    data = TensorDict({"state": torch.rand(6, 7), "action": torch.rand(6, 3, 2)}, [6])
+    before = estimator(data)["prediction"].clone()
+    data["action"][:, changed] += 1
+    moved = (estimator(data)["prediction"] - before).abs().amax((0, 2, 3)) > 1e-4
+    assert moved.tolist() == [True, *(i != changed for i in range(3)), False]
+
+
+def test_own_baseline_forgives_a_habit_and_the_shared_one_does_not() -> None:
+    # In one and the same situation agent 0 cooperates in 2 of 10 cases, agent 1 in 8 of 10, independently. To cooperate
+    # gives the other 1, to defect takes 1 from it.
+    often = torch.tensor([2, 8])
+    cooperates = torch.cartesian_prod(torch.arange(10), torch.arange(10)) < often
+    reward = torch.where(cooperates, 1.0, -1.0).flip(-1)
+    flags = torch.zeros(100, 1, 1, dtype=torch.bool)
+    after = {"state": torch.zeros(100, 1, 3), "reward": reward.unsqueeze(1), "done": flags, "terminated": flags}
+    before = {"state": torch.zeros(100, 1, 3), "action": one_hot((~cooperates).long(), 2).float().unsqueeze(1)}
+    batch = TensorDict({**before, "next": after}, [100, 1])
+    mean_influence = {}
+    for share_params in (False, True):
+        torch.manual_seed(0)
+        options = {"future": False, "share_params": share_params, "common_features": 1}
+        estimator = InfluenceEstimator(2, state_features=3, action_features=2, **options)
+        learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule(epochs=300, minibatch_size=100))
+        learner.observe(batch)
+        mean_influence[share_params] = learner.value_influence(batch).mean((0, 1))
+    # By its own baseline nobody's influence is anything but zero on average.
+    torch.testing.assert_close(mean_influence[False], torch.zeros(2, 2), rtol=0, atol=0.02)
+    # The shared baseline knows the other's action: who faces a cooperator cooperates in 0.8 x 0.2 + 0.2 x 0.8 = 0.32 of
+    # the cases, so agent 0 gives -0.6 where 0.8 (2 x 0.32 - 1) + 0.2 (2 x 0.68 - 1) = -0.216 is usual.
+    expected = torch.tensor([-0.384, 0.384])
+    found = torch.stack([mean_influence[True][0, 1], mean_influence[True][1, 0]])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+
+
+def test_state_that_cannot_be_shared() -> None:
+    with pytest.raises(ValueError, match=r"state_features=6 without common_features=1 .* 2 agents.*share_params=True"):
+        InfluenceEstimator(2, state_features=6, action_features=2, share_params=True, common_features=1)
+
+
+@pytest.mark.parametrize("share_params", [False, True])
+def test_new_normalisation_leaves_predictions_unchanged(share_params: bool) -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents=2, state_features=4, action_features=3, share_params=share_params)
     data = TensorDict({"state": torch.rand(50, 4), "action": torch.rand(50, 2, 3)}, [50])
     before = estimator(data)["prediction"].clone()
     # A part that does not vary must not be divided by zero.
@@ -132,6 +202,12 @@ def test_new_normalisation_leaves_predictions_unchanged() -> None:
         estimator.update_normalisation(target)
         torch.testing.assert_close(estimator(data)["prediction"], before, rtol=1e-4, atol=1e-4)
         standard = estimator.normalise(target)
+        if share_params:
+            # One unit for all agents.
+            torch.testing.assert_close(standard.mean((0, 1)), torch.zeros(2), rtol=0, atol=1e-5)
+            torch.testing.assert_close(standard.flatten(0, 1).std(0, unbiased=False), torch.ones(2))
+            torch.testing.assert_close(estimator.denormalise(standard), target)
+            continue
         torch.testing.assert_close(standard.mean(0), torch.zeros(2, 2), rtol=0, atol=1e-5)
         torch.testing.assert_close(standard.std(0, unbiased=False), (scale > 0).float(), rtol=0, atol=1e-5)
         torch.testing.assert_close(estimator.denormalise(standard), target)

@@ -68,6 +68,7 @@ def test_order_of_the_agents_is_that_of_the_group_map() -> None:
     swapped = {"right": ["right_0"], "left": ["left_0", "left_1"]}
     view = JointView(swapped, OBSERVATIONS, None, DISCRETE, max_steps=4)
     joint = view(make_batch([2, 0], [1]), STEP)
+    assert joint["state"].tolist() == [[[5, 6, 7, 1, 2, 3, 4, 0.75]]]
     assert joint["action"].tolist() == [[[[0, 1, 0], [0, 0, 1], [1, 0, 0]]]]
     assert joint["next", "reward"].tolist() == [[[2.0, 0.5, -0.5]]]
 
@@ -75,6 +76,41 @@ def test_order_of_the_agents_is_that_of_the_group_map() -> None:
 def test_continuous_beside_discrete_actions() -> None:
     joint = make_view(MIXED)(make_batch([[0.25, -0.5], [1.0, 0.0]], [2]), STEP)
     assert joint["action"].tolist() == [[[[0.25, -0.5, 0], [1.0, 0.0, 0], [0, 0, 1]]]]
+
+
+def test_a_row_of_observations_in_place_of_the_state() -> None:
+    batch = make_batch([2, 0], [1])
+    batch["state"] = torch.zeros(1, 1, 2)
+    joint = make_view(DISCRETE, Composite(state=Unbounded((2,))), in_a_row=True)(batch, STEP)
+    assert joint["state"].tolist() == [[[1, 2, 3, 4, 5, 6, 7, 0.75]]]
+
+
+def test_a_row_has_each_agent_with_all_that_it_observes() -> None:
+    observations = Composite(pair=Composite(far=Unbounded((2, 1)), near=Unbounded((2, 2)), shape=(2,)))
+    actions = Composite(pair=Composite(action=Categorical(3, shape=(2,)), shape=(2,)))
+    view = JointView({"pair": ["a", "b"]}, observations, None, actions, max_steps=4)
+    seen = {"far": torch.tensor([[[1.0], [2.0]]]), "near": torch.tensor([[[3.0, 4.0], [5.0, 6.0]]])}
+    batch = TensorDict({"pair": {**seen, "action": torch.tensor([[2, 0]])}}, [1])
+    assert view.inputs(batch, torch.tensor([3]))["state"].tolist() == [[1, 3, 4, 2, 5, 6, 0.75]]
+
+
+@pytest.mark.parametrize(
+    ("groups", "observations", "actions", "alike"),
+    [
+        ({"a": ["a"], "b": ["b"]}, (3, 3), (2, 2), True),
+        ({"a": ["a"], "b": ["b"]}, (3, 4), (2, 2), False),
+        ({"a": ["a"], "b": ["b"]}, (3, 3), (2, 5), False),
+    ],
+)
+def test_who_can_be_put_in_whose_place(groups: dict, observations: tuple, actions: tuple, alike: bool) -> None:
+    def spec(key: str, leaves: list) -> Composite:
+        return Composite({group: Composite({key: leaf}, shape=(1,)) for group, leaf in zip(groups, leaves)})
+
+    observation_spec = spec("observation", [Unbounded((1, n)) for n in observations])
+    action_spec = spec("action", [Categorical(n, shape=(1,)) for n in actions])
+    assert JointView(groups, observation_spec, None, action_spec, max_steps=4).alike == alike
+    state_spec = Composite(state=Unbounded((2,)))
+    assert not JointView(groups, observation_spec, state_spec, action_spec, max_steps=4).alike
 
 
 def test_reward_at_the_root_goes_to_all() -> None:

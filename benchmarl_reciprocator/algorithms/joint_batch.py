@@ -14,8 +14,9 @@ from torchrl.data import Categorical, Composite, MultiCategorical, TensorSpec
 class JointView:
     """Turns a batch with an entry for each group into one with all agents in a row, ordered as in ``group_map``.
 
-    The state is the task's ``state`` entry where there is one, else all groups' observations, together with the
-    share of the episode that has passed (``"elapsed"``), so that the horizon is seen.
+    The state is the task's ``state`` entry where there is one, else (or where a row is asked for) all agents'
+    observations in a row, and after them the share of the episode that has passed (``"elapsed"``), so that the horizon
+    is seen.
 
     Args:
         group_map (dict): agents' names by group.
@@ -24,6 +25,7 @@ class JointView:
         action_spec (Composite): of all groups.
         max_steps (int): the horizon, in steps.
         flat (bool): write the state as one vector ``"state"``; else its entries as they are, for an encoder.
+        in_a_row (bool): make the state of the agents' observations even if the task has a state of its own.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class JointView:
         action_spec: Composite,
         max_steps: int,
         flat: bool = True,
+        in_a_row: bool = False,
     ) -> None:
         self.members = seats(group_map)
         self.n_agents = sum(map(len, group_map.values()))
@@ -41,9 +44,18 @@ class JointView:
         self.flat = flat
         self.action_specs = {group: action_spec[group, "action"] for group in group_map}
         self.action_features = max(action_width(spec) for spec in self.action_specs.values())
-        source = state_spec if state_spec is not None else observation_spec
+        self.in_a_row = in_a_row or state_spec is None
+        source = observation_spec if self.in_a_row else state_spec
         self.state_specs = dict(source.items(True, True))
         self.state_features = 1 + sum(spec.shape.numel() for spec in self.state_specs.values())
+        self._keys = {group: [key for key in self.state_specs if key[0] == group] for group in group_map}
+
+    @property
+    def alike(self) -> bool:
+        """Whether all agents observe and act in the same way, so that one can be put in another's place."""
+        seen = [{key[1:]: self.state_specs[key].shape[1:] for key in keys} for keys in self._keys.values()]
+        acts = [(type(spec), spec.shape[1:], action_width(spec)) for spec in self.action_specs.values()]
+        return self.in_a_row and all(x == seen[0] for x in seen) and all(x == acts[0] for x in acts)
 
     def __call__(self, batch: TensorDictBase, step: Tensor) -> TensorDictBase:
         """The joint view of a collected batch.
@@ -91,7 +103,12 @@ class JointView:
         entries = {key: batch.get(key) for key in self.state_specs}
         if not self.flat:
             return {**entries, "elapsed": elapsed}
-        parts = [entry.flatten(step.ndim).to(elapsed.dtype) for entry in entries.values()]
+        entries = {key: entry.to(elapsed.dtype) for key, entry in entries.items()}
+        if not self.in_a_row:
+            parts = [entry.flatten(step.ndim) for entry in entries.values()]
+        else:
+            by_group = [[entries[key].flatten(step.ndim + 1) for key in keys] for keys in self._keys.values()]
+            parts = [torch.cat(seen, dim=-1).flatten(step.ndim) for seen in by_group]
         return {"state": torch.cat([*parts, elapsed], dim=-1)}
 
     def _actions(self, batch: TensorDictBase) -> Tensor:

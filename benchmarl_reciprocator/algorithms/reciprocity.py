@@ -57,6 +57,9 @@ class ReciprocityConfig:
         future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
             reward.
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
+        estimator_share_params (bool): whether one set of weights serves all agents, so that an agent's action is
+            compared with what agents usually do in its situation, not with its own habit. For agents in the same
+            position alone: they must observe and act alike, and nothing but their seat may tell them apart.
         estimator_encoder (str, optional): name of a BenchMARL model (``cnn``, ...) that encodes the observations (or
             state) for the estimator; null: they are flattened.
         estimator_encoder_options (dict, optional): options of that model in place of its yaml's.
@@ -88,6 +91,7 @@ class ReciprocityConfig:
     observe_balance_scale: float = MISSING
     future_influence: bool = MISSING
     estimator_num_cells: list[int] = MISSING
+    estimator_share_params: bool = MISSING
     estimator_encoder: str | None = MISSING
     estimator_encoder_options: Any = MISSING
     estimator_encoder_features: int = MISSING
@@ -248,7 +252,13 @@ class Reciprocity(Callback):
             experiment.action_spec,
             experiment.max_steps,
             flat=config.estimator_encoder is None,
+            in_a_row=config.estimator_share_params,
         )
+        if config.estimator_share_params and not self.view.alike:
+            raise ValueError(
+                f"algorithm.estimator_share_params=True is not allowed for task={experiment.task_name!r}, "
+                "allowed: False, or a task whose agents all observe and act alike"
+            )
         encoder, features = None, self.view.state_features
         if config.estimator_encoder is not None:
             encoder = ObservationEncoder(
@@ -266,6 +276,8 @@ class Reciprocity(Callback):
             self.view.action_features,
             num_cells=config.estimator_num_cells,
             future=config.future_influence,
+            share_params=config.estimator_share_params,
+            common_features=1,
             encoder=encoder,
             device=device,
         )

@@ -24,6 +24,13 @@ class InfluenceEstimator(TensorDictModuleBase):
     predictions average over what the agent usually does in that state: they are the counterfactual baselines of Zhou
     et al. 2024 (arXiv 2406.01641, section 4).
 
+    With ``share_params`` three networks serve all agents, each seen as the first of the row (as BenchMARL's
+    ``share_param_critic``, and for the same reasons: less to learn, from ``N`` times the data): one knows all actions,
+    one all but the first agent's, one none. It is more than an economy. A baseline of an agent's own is that agent's
+    habit, and what is habitual is no influence: who always takes is forgiven for it, who always gives gets no thanks.
+    The shared baseline is what agents in such a situation usually do, a norm, and whoever falls short of it does harm
+    for as long as it goes on. It is this package's own addition to the method.
+
     Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward.
 
     Args:
@@ -32,6 +39,10 @@ class InfluenceEstimator(TensorDictModuleBase):
         action_features (int): size ``A`` of one agent's action vector (one-hot for discrete actions).
         num_cells (sequence of int): widths of the hidden layers.
         future (bool): whether the future is predicted (``P = 2`` parts) besides the immediate reward (``P = 1``).
+        share_params (bool): whether all agents share one set of weights. The state must then hold the agents' parts in
+            a row, equally long, and after them ``common_features`` that belong to nobody; and turning the row must give
+            a situation of the same game.
+        common_features (int): see ``share_params``.
         encoder (TensorDictModuleBase, optional): writes the ``"state"`` entry ``[*B, S]`` from other entries,
             for example from images. Trained with the estimator.
         device (torch.device, optional): device of the parameters.
@@ -42,7 +53,8 @@ class InfluenceEstimator(TensorDictModuleBase):
     (0: immediate reward; 1: future, already discounted once, ``gamma F``).
 
     Raises:
-        ValueError: with fewer than two agents or an empty hidden layer.
+        ValueError: with fewer than two agents, an empty hidden layer, or a state to be shared that does not divide into
+            equal parts.
 
     Examples:
         >>> from tensordict import TensorDict
@@ -61,6 +73,8 @@ class InfluenceEstimator(TensorDictModuleBase):
         action_features: int,
         num_cells: Sequence[int] = (64, 64),
         future: bool = True,
+        share_params: bool = False,
+        common_features: int = 0,
         encoder: TensorDictModuleBase | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -69,10 +83,17 @@ class InfluenceEstimator(TensorDictModuleBase):
             raise ValueError(f"n_agents={n_agents}: value influence needs at least 2 agents")
         if any(cells < 1 for cells in num_cells):
             raise ValueError(f"num_cells={list(num_cells)}: every layer needs at least 1 cell")
+        if share_params and (state_features - common_features) % n_agents:
+            raise ValueError(
+                f"state_features={state_features} without common_features={common_features} do not divide into equal "
+                f"parts for {n_agents} agents, as share_params=True needs"
+            )
         self.n_agents = n_agents
         self.future = future
+        self.share_params = share_params
+        self.common_features = common_features
         self.n_parts = 2 if future else 1
-        self.n_networks = n_agents + self.n_parts
+        self.n_networks = (1 if share_params else n_agents) + self.n_parts
         self.encoder = encoder
         self.in_keys = [*(encoder.in_keys if encoder is not None else ["state"]), "action"]
         self.out_keys = ["prediction"]
@@ -96,23 +117,51 @@ class InfluenceEstimator(TensorDictModuleBase):
             self.weights.append(uniform(self.n_networks, n_in, n_out, bound=gain * bound))
             self.biases.append(uniform(self.n_networks, 1, n_out))
 
+        n_left_out = 1 if share_params else n_agents
         known = torch.ones(self.n_networks, n_agents, device=device)
-        known[1 : n_agents + 1].fill_diagonal_(0)
-        known[n_agents + 1 :] = 0
+        known[1 : n_left_out + 1].fill_diagonal_(0)
+        known[n_left_out + 1 :] = 0
         self.register_buffer("known_actions", known.repeat_interleave(action_features, dim=-1).unsqueeze(-1))
         self.register_buffer("target_mean", torch.zeros(n_agents, self.n_parts, device=device))
         self.register_buffer("target_std", torch.ones(n_agents, self.n_parts, device=device))
+        seats = torch.arange(n_agents, device=device)
+        # Who is where in the row as seen from each seat, and the way back.
+        self.register_buffer("row_from_seat", (seats.unsqueeze(-1) + seats) % n_agents, persistent=False)
+        self.register_buffer("place_in_row", (seats - seats.unsqueeze(-1)) % n_agents, persistent=False)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write ``"prediction"``, see the class."""
         return tensordict.set("prediction", self.denormalise(self.normalised(tensordict)))
 
-    def normalised(self, tensordict: TensorDictBase, networks: slice = slice(None)) -> Tensor:
-        """Predictions of standardised targets by the chosen networks, ``[*B, V, N, P]``."""
+    def normalised(self, tensordict: TensorDictBase, kinds: slice = slice(None)) -> Tensor:
+        """Predictions of standardised targets by the chosen kinds, ``[*B, V, N, P]``.
+
+        Kind 0 knows all actions, 1 leaves out each agent's in turn, 2 knows none.
+        """
         action = tensordict.get("action", None)
         if self.encoder is not None:
             tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
-        return self._stacked(tensordict.get("state"), action, networks)
+        state = tensordict.get("state")
+        kinds = range(1 + self.n_parts)[kinds]
+        if self.share_params:
+            return self._from_every_seat(state, action, kinds)
+        ends = (0, 1, self.n_agents + 1, self.n_agents + 2)
+        return self._stacked(state, action, slice(ends[kinds.start], ends[kinds.stop]))
+
+    def _from_every_seat(self, state: Tensor, action: Tensor | None, kinds: range) -> Tensor:
+        own = state[..., : state.shape[-1] - self.common_features].unflatten(-1, (self.n_agents, -1))
+        common = state[..., own.shape[-1] * self.n_agents :].unsqueeze(-2)
+        rows = own[..., self.row_from_seat, :].flatten(-2)
+        rows = torch.cat([rows, common.expand(*rows.shape[:-1], -1)], dim=-1)
+        if action is not None:
+            action = action[..., self.row_from_seat, :]
+        seen = self._stacked(rows, action, slice(kinds.start, kinds.stop))
+        # [*B, seat, kind, place in its row, P] -> [*B, kind, seat, agent, P]
+        agent = self.place_in_row[:, None, :, None].expand_as(seen[..., :, :, :, :])
+        seen = seen.gather(-2, agent).transpose(-3, -4)
+        by_kind = dict(zip(kinds, seen.unbind(-4)))
+        # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
+        return torch.cat([x if kind == 1 else x.mean(-3, keepdim=True) for kind, x in by_kind.items()], dim=-3)
 
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
         batch_shape = state.shape[:-1]
@@ -136,7 +185,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         """
         if not self.future:
             raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
-        return self.denormalise(self.normalised(tensordict, slice(-1, None))).sum(-1).squeeze(-2)
+        return self.denormalise(self.normalised(tensordict, slice(2, None))).sum(-1).squeeze(-2)
 
     def value_influence(self, tensordict: TensorDictBase) -> Tensor:
         """Value influence of the actions in ``tensordict``: on the reward and, where it is predicted, on the future.
@@ -147,7 +196,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         Returns:
             Tensor: ``[*B, N, N]``, entry ``[..., i, j]`` is the influence of ``i`` on ``j``, in units of reward.
         """
-        prediction = self.denormalise(self.normalised(tensordict, slice(0, self.n_agents + 1)))
+        prediction = self.denormalise(self.normalised(tensordict, slice(0, 2)))
         predicted = prediction.sum(-1)
         return value_influence(predicted[..., 0, :], predicted[..., 1:, :])
 
@@ -170,8 +219,10 @@ class InfluenceEstimator(TensorDictModuleBase):
             eps (float): smallest deviation, in units of reward: a constant target is left unscaled.
         """
         flat = target.reshape(-1, *self.target_mean.shape)
-        mean = flat.mean(0)
-        std = flat.std(0, unbiased=False)
+        if self.share_params:
+            flat = flat.flatten(0, 1).unsqueeze(1)
+        mean = flat.mean(0).expand_as(self.target_mean)
+        std = flat.std(0, unbiased=False).expand_as(self.target_std)
         std = torch.where(std > eps, std, torch.ones_like(std))
         ratio = (self.target_std / std).flatten()
         shift = ((self.target_mean - mean) / std).flatten()
