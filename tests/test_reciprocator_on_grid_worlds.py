@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from benchmarl.experiment import Experiment
+from tensordict import TensorDict
 
 from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
 
@@ -43,6 +44,28 @@ def test_images_many_agents_and_any_grouping(task: str, grouping: str, n_agents:
     reciprocity = run(experiment)
     assert reciprocity.learner.loss.estimator_network.n_networks == n_agents + 2
     assert len(experiment.group_map) == (n_agents if grouping == "per_agent" else 1)
+
+
+@pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
+def test_one_encoder_for_all_agents(grouping: str, small_experiment) -> None:
+    shared = ("algorithm.estimator_share_params=True", "task.n_agents=3", f"task.grouping={grouping}")
+    experiment = small_experiment("algorithm=reciprocator", *shared, preset="cleanup")
+    estimator = run(experiment).learner.loss.estimator_network
+    assert len(estimator.encoder.models) == 1
+    # Everybody one seat further: the same influences, one seat further.
+    observation = torch.rand(
+        4, 3, *experiment.observation_spec[next(iter(experiment.group_map)), "observation"].shape[1:]
+    )
+    action = torch.rand(4, 3, estimator.weights[0].shape[1] // 3)
+    members, order = Reciprocity.of(experiment).view.members, torch.tensor([1, 2, 0])
+
+    def influence(observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        seen = {group: {"observation": observation[:, agents]} for group, agents in members.items()}
+        return estimator.value_influence(TensorDict({**seen, "elapsed": torch.ones(4, 1), "action": action}, [4]))
+
+    expected = influence(observation, action)[:, order][..., order]
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(influence(observation[:, order], action[:, order]), expected)
 
 
 @pytest.mark.parametrize("task", ["cleanup", "harvest"])

@@ -267,6 +267,7 @@ class Reciprocity(Callback):
                 model=config.estimator_encoder,
                 options=config.estimator_encoder_options or {},
                 width=config.estimator_encoder_features,
+                share_params=config.estimator_share_params,
             )
             features = encoder.features
         device = experiment.config.train_device
