@@ -13,7 +13,8 @@ what was there. Columns:
   all boards) or ``total`` (their sum); the latter two with ``algorithm.future_influence=true``, where policies see the
   board alone (``algorithm.observe_balance=false``) and, in Coins, two agents have a coin each.
 - ``policies``: what the exact baseline averages over: ``current``, the policy that the agent acted by; or ``replayed``,
-  all that it did on this board in the batches that the estimator was fitted on.
+  all that it did on this board in the batches that the estimator was fitted on (all that any agent did in this place,
+  with ``algorithm.estimator_share_params=true``, so that ``current`` is not what is estimated then).
 - ``correlation``, ``bias``, ``slope``, ``rmse``, ``signal_to_noise``: see ``benchmarl_reciprocator.agreement``.
 
 Baselines lag behind by design, and know nothing of a balance that policies see. What is left against ``replayed`` is
@@ -89,6 +90,10 @@ class CoinsTruth:
     def number(self, situation: Tensor) -> Tensor:
         return coin_model.board_index(*self._board(situation), self.rules.grid_size)
 
+    def turned(self, situation: Tensor, by: int) -> Tensor:
+        """The board with everyone so many seats further."""
+        return torch.cat([part.roll(-by, -1) for part in self._board(situation)], dim=-1)
+
     def observations(self) -> Tensor:
         boards = coin_model.all_boards(self.rules.grid_size)
         env = self.options.make_env(num_envs=len(boards[0]), device="cpu", seed=0)
@@ -128,6 +133,13 @@ class MatrixTruth:
     def number(self, situation: Tensor) -> Tensor:
         return situation.squeeze(-1)
 
+    def turned(self, situation: Tensor, by: int) -> Tensor:
+        """The last joint action with everyone so many seats further."""
+        played = situation.clamp(max=self.n_situations - 2).squeeze(-1)
+        action = torch.stack(torch.unravel_index(played, self.sizes), dim=-1).roll(-by, -1)
+        first = situation == self.n_situations - 1
+        return torch.where(first, situation, matrix_model.joint_number(action, self.sizes).unsqueeze(-1))
+
     def observations(self) -> Tensor:
         joint = torch.cartesian_prod(*map(torch.arange, self.sizes))
         env = self.options.make_env(num_envs=len(joint) + 1, device="cpu", seed=0)
@@ -160,7 +172,7 @@ def influence_parts(loss: InfluenceLoss, joint: TensorDictBase) -> list[Tensor]:
     """Estimated influence on the reward and, where it is predicted, on the future: ``[*B, N, N]`` each."""
     network = loss.estimator_network
     with loss.target_estimator_network_params.to_module(network):
-        prediction = network.denormalise(network.normalised(joint, slice(0, network.n_agents + 1)))
+        prediction = network.denormalise(network.normalised(joint, slice(0, 2)))
     return [value_influence(part[..., 0, :], part[..., 1:, :]) for part in prediction.unbind(-1)]
 
 
@@ -222,7 +234,13 @@ class InfluenceStudy(Callback):
         self._add("immediate", "current", estimates[0], immediate)
         if self._replayed is not None:
             # How often each alternative was played on this board, beside these actions of the others.
-            played = self._replayed[self.truth.number(here), self._joint_number(otherwise)]
+            shared = self.reciprocity.learner.loss.estimator_network.share_params
+            played = sum(
+                self._replayed[
+                    self.truth.number(self.truth.turned(here, by)), self._joint_number(otherwise.roll(-by, -1))
+                ]
+                for by in range(self.truth.n_agents if shared else 1)
+            )
             total = played.sum(-1, keepdim=True)
             replayed = torch.where(total > 0, played / total, policy)
             lagging = exact_influence(rewards, replayed, action)

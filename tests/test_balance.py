@@ -170,12 +170,15 @@ def test_gamma_zero_remembers_one_step() -> None:
         ("sign_balance", [-0.5, -1.0, -0.25]),
         # (2 - 3) / 2, (-2 + 0) / 2, (0 - 2) / 2
         ("sign_influence", [-0.5, -1.0, -1.0]),
+        # tanh 2 = 0.9640, tanh 3 = 0.9951: (0.9640 * 0.5 - 0.9951 * 1.5) / 2, -0.9640 * 2 / 2, -0.9640 * 0.5 / 2
+        ("tanh_balance", [-0.50531, -0.96403, -0.24101]),
     ],
 )
 def test_reciprocal_reward_of_three_agents(form: str, expected: list[float]) -> None:
     balance = torch.tensor([[[7.0, 2.0, 3.0], [-2.0, 7.0, 2.0], [-3.0, -2.0, 7.0]]])
     influence = torch.tensor([[[9.0, 0.5, -1.5], [2.0, 9.0, 0.0], [0.0, 0.5, 9.0]]])
-    torch.testing.assert_close(reciprocal_reward(influence, balance, form=form), torch.tensor([expected]))
+    found = reciprocal_reward(influence, balance, form=form)
+    torch.testing.assert_close(found, torch.tensor([expected]), rtol=1e-4, atol=1e-5)
 
 
 def test_harm_is_paid_back_by_its_weight() -> None:

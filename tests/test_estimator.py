@@ -488,13 +488,32 @@ def test_polyak_averages_the_baselines() -> None:
         torch.testing.assert_close(learner.value_influence(probe), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("tau", [0.25, 1.0])
-def test_new_units_alone_leave_the_baselines_unchanged(tau: float) -> None:
-    # With next to no learning rate, a fit only standardises anew: what baselines predict must not depend on that.
-    learner, probe = make_learner(polyak_tau=tau, lr=1e-12), random_batch(99)
+def test_new_units_alone_leave_the_baselines_unchanged() -> None:
+    # What baselines predict must not depend on how targets are standardised.
+    learner, probe = make_learner(), random_batch(99)
     before = learner.value_influence(probe)
-    learner.observe(random_batch(0, scale=20.0))
+    learner.loss.update_normalisation(20 * torch.randn(4, 5, 2, 2) + 3)
     torch.testing.assert_close(learner.value_influence(probe), before, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("share_params", [False, True])
+@pytest.mark.parametrize("n_agents", [2, 3])
+def test_influence_of_what_was_replayed_has_mean_zero(n_agents: int, share_params: bool) -> None:
+    torch.manual_seed(0)
+    options = {"share_params": share_params, "common_features": 1}
+    estimator = InfluenceEstimator(n_agents, state_features=2 * n_agents + 1, action_features=2, **options)
+    # A fit of one step, far from done
+    learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule(minibatch_size=64))
+    ends = torch.zeros(16, 4, 1, dtype=torch.bool)
+    after = {"state": torch.rand(16, 4, 2 * n_agents + 1), "reward": 5 + torch.randn(16, 4, n_agents)}
+    before = {"state": torch.rand(16, 4, 2 * n_agents + 1), "action": torch.rand(16, 4, n_agents, 2)}
+    batch = TensorDict({**before, "next": {**after, "done": ends, "terminated": ends}}, [16, 4])
+    learner.observe(batch)
+    mean = learner.value_influence(batch).mean((0, 1))
+    if share_params:
+        # Of all agents together, by how many seats apart they are.
+        mean = torch.stack([mean.roll(-by, -1).diagonal() for by in range(n_agents)]).mean(-1)
+    torch.testing.assert_close(mean, torch.zeros_like(mean), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -337,6 +337,29 @@ def test_study_knows_policies_and_rewards_of_a_run(
         torch.testing.assert_close(expected, study.joint_entry(batch, "next", "reward"))
 
 
+@pytest.mark.parametrize(
+    ("preset", "overrides"), [("coins", []), ("prisoners_dilemma", []), ("public_goods", ["task.n_agents=3"])]
+)
+def test_study_puts_agents_in_each_others_place(
+    study: ModuleType, small_experiment, preset: str, overrides: list[str]
+) -> None:
+    callback = study.InfluenceStudy(every=1)
+    options = ("algorithm.estimator_share_params=true", *overrides)
+    experiment = small_experiment("algorithm=reciprocator", *options, preset=preset, callbacks=[callback])
+    experiment.run()
+    assert all(math.isfinite(row["correlation"]) for row in callback.rows if row["policies"] == "replayed")
+    with torch.no_grad():
+        batch = experiment.test_env.rollout(8, policy=experiment.policy)
+    truth = callback.truth
+    situation, action = truth.situation(batch["state"]), study.joint_entry(batch, "action")
+    # Of a symmetric game nothing changes but whose reward it is.
+    for by in range(truth.n_agents):
+        turned = truth.rewards(truth.turned(situation, by), action.roll(-by, -1))
+        torch.testing.assert_close(turned, truth.rewards(situation, action).roll(-by, -1))
+    assert torch.equal(truth.turned(truth.turned(situation, 1), truth.n_agents - 1), situation)
+    assert not torch.equal(truth.turned(situation, 1), situation)
+
+
 def test_study_reports_what_is_in_the_folder(
     study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ class ReciprocityConfig:
             others than it was; with that as the baseline they would begin with a grudge.
         balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
-        reciprocal_form (str): product | sign_balance | sign_influence.
+        reciprocal_form (str): product | sign_balance | sign_influence | tanh_balance.
         negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
             help alone.
         reciprocal_over_others (str): mean (as published) | sum over the other agents.

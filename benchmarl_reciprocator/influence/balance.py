@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 DEBITS = ("none", "given", "given_and_own")
-RECIPROCAL_FORMS = ("product", "sign_balance", "sign_influence")
+RECIPROCAL_FORMS = ("product", "sign_balance", "sign_influence", "tanh_balance")
 OVER_OTHERS = ("mean", "sum")
 
 
@@ -156,7 +156,9 @@ def reciprocal_reward(
 
     Keyword Args:
         form (str): ``"product"`` as above, or with the sign in place of the value of the balance
-            (``"sign_balance"``) or of the influence (``"sign_influence"``).
+            (``"sign_balance"``) or of the influence (``"sign_influence"``), or with the balance's ``tanh``
+            (``"tanh_balance"``, this package's own): favours then count up to a point, where with the product two
+            agents that do each other good gain by ever more of it.
         negative (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0 help alone
             (negative and positive reciprocity, Fehr and Gaechter 2000, J. Econ. Perspectives 14:3). Below 1 it is this
             package's own addition to the method.
@@ -192,6 +194,8 @@ def reciprocal_reward(
         raise ValueError(f"reciprocity needs at least 2 agents, got {n_agents}")
     if form == "sign_balance":
         balance = balance.sign()
+    elif form == "tanh_balance":
+        balance = balance.tanh()
     elif form == "sign_influence":
         value_influence = value_influence.sign()
     balance = torch.where(balance < 0, negative * balance, balance)

@@ -209,6 +209,25 @@ class InfluenceEstimator(TensorDictModuleBase):
         return prediction * self.target_std + self.target_mean
 
     @torch.no_grad()
+    def shift(self, error: Tensor) -> None:
+        """Raise every network's predictions by the same everywhere, so that a mean error becomes zero.
+
+        A counterfactual baseline averages over what the agent usually does, so the influence of all that it usually did
+        has mean zero. Networks fitted by sampled steps keep to that only roughly, and what is left is an influence that
+        every action seems to have: it would add up in the balance, step by step.
+
+        Args:
+            error (Tensor): mean of standardised targets minus predictions, ``[V, N, P]``.
+        """
+        if self.share_params:
+            # The same for all agents, as the weights are; what a network predicts for whom depends on the place.
+            every, one, none = error[:1], error[1 : self.n_agents + 1], error[self.n_agents + 1 :]
+            one = one.gather(-2, self.row_from_seat.unsqueeze(-1).expand_as(one)).mean(0, keepdim=True)
+            every, none = (x.mean(-2, keepdim=True).expand(-1, self.n_agents, -1) for x in (every, none))
+            error = torch.cat([every, one, none])
+        self.biases[-1].add_(error.flatten(1).unsqueeze(1))
+
+    @torch.no_grad()
     def update_normalisation(self, target: Tensor, eps: float = 1e-4) -> None:
         """Take mean and deviation from ``target`` and rescale the last layer so that no prediction changes.
 

@@ -189,6 +189,8 @@ class InfluenceLearner:
             sum(losses.values()).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
             self.optimizer.step()
+        some = torch.randperm(data.shape[0], device=target.device)[:frames]
+        self.loss.centre(data[some].split(size))
         self.target_updater.step()
         self.fits += 1
         return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}

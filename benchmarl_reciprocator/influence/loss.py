@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,16 +89,15 @@ class InfluenceLoss(LossModule):
         return ["loss_reward", "loss_future"] if self.future else ["loss_reward"]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        error = self._prediction_error(tensordict)
+        with self.estimator_network_params.to_module(self.estimator_network):
+            error = self._error(tensordict).pow(2)
         losses = error.flatten(0, -4).mean((0, 2)).sum(0)
         return TensorDict(dict(zip(self.out_keys, losses)), [])
 
-    def _prediction_error(self, tensordict: TensorDictBase) -> Tensor:
-        """Squared standardised errors, ``[*B, V, N, P]``."""
-        with self.estimator_network_params.to_module(self.estimator_network):
-            prediction = self.estimator_network.normalised(tensordict)
-            target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
-        return (prediction - target.unsqueeze(-3)).pow(2)
+    def _error(self, tensordict: TensorDictBase) -> Tensor:
+        """Standardised targets minus predictions, ``[*B, V, N, P]``."""
+        target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
+        return target.unsqueeze(-3) - self.estimator_network.normalised(tensordict)
 
     @torch.no_grad()
     def targets(self, tensordict: TensorDictBase) -> Tensor:
@@ -148,6 +148,18 @@ class InfluenceLoss(LossModule):
         for params in (self.estimator_network_params, self.target_estimator_network_params):
             with params.to_module(self.estimator_network):
                 self.estimator_network.update_normalisation(target)
+
+    @torch.no_grad()
+    def centre(self, batches: Sequence[TensorDictBase]) -> None:
+        """Take off every prediction what it is wrong by on average, see :meth:`InfluenceEstimator.shift`.
+
+        Args:
+            batches (sequence of TensorDictBase): together what the mean is taken over, as for :meth:`forward`.
+        """
+        with self.estimator_network_params.to_module(self.estimator_network):
+            frames = sum(batch.numel() for batch in batches)
+            error = sum(self._error(batch).flatten(0, -4).sum(0) for batch in batches) / frames
+            self.estimator_network.shift(error)
 
     @torch.no_grad()
     def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
