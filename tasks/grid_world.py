@@ -274,11 +274,16 @@ class GridWorldEnv(SocialDilemmaEnv):
         side = self.rules.view
         return embedding(codes, self._looks).view(*self.cells.shape, *self._shape(side, side, self._looks.shape[-1]))
 
-    def state(self) -> Tensor:
-        codes = self._seen.index_select(1, self._layout)
+    def state(self, first_seat: int = 0) -> Tensor:
+        codes = self._seen.index_select(1, self._layout) + self._own_looks[first_seat].int()
         return embedding(codes, self._looks).view(
             *self.batch_size, *self._shape(*self.grid.shape, self._looks.shape[-1])
         )
+
+    @property
+    def interchangeable_seats(self) -> bool:
+        """Everybody starts anywhere and nobody goes first; a game whose own rules tell seats apart says so here."""
+        return True
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment, ``[H, W, 3]`` bytes, see

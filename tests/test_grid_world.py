@@ -405,6 +405,22 @@ def test_every_form_shows_the_same() -> None:
     assert seen["image"][1].shape[1:3] == (5, 5)
 
 
+def test_state_from_any_seat() -> None:
+    env = Field(ROOM, n_agents=3, num_envs=4)
+    env.reset()
+    assert env.interchangeable_seats
+    seen = [env.state(seat) for seat in range(3)]
+    assert torch.equal(seen[0], env.state())
+    # Channels of agents come before the four of where they look: the own first, then the others' in order.
+    agents = slice(seen[0].shape[-1] - 4 - 3, seen[0].shape[-1] - 4)
+    others = [channel for channel in range(seen[0].shape[-1]) if channel not in range(agents.start, agents.stop)]
+    for seat, state in enumerate(seen):
+        assert torch.equal(state[..., agents], seen[0][..., agents].roll(-seat, -1))
+        assert torch.equal(state[..., others], seen[0][..., others])
+        own = state[..., agents.start].flatten(1).argmax(-1)
+        assert torch.equal(env._layout[own], env.cells[:, seat])
+
+
 @pytest.mark.parametrize("actions", ACTIONS)
 def test_pictures_show_agents_things_and_beams(actions: str) -> None:
     env = put(Field(["PPP", "GPP", "@PP"], actions=actions, view=3), [(2, 1), (0, 1)])

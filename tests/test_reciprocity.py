@@ -124,6 +124,31 @@ def test_bad_options_are_named_before_training(key: str, value: object, small_ex
         small_experiment("algorithm=reciprocator", f"algorithm.{key}={value}")
 
 
+@pytest.mark.parametrize(
+    ("task", "preset"),
+    [(["task=vmas/simple_tag"], None), ([], "matching_pennies")],
+    ids=["other kinds", "other payoffs"],
+)
+def test_a_baseline_shared_by_agents_in_different_positions_is_refused(
+    task: list, preset: str, small_experiment
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"algorithm\.estimator_share_params=True is not allowed .* same from every seat"
+    ):
+        small_experiment("algorithm=reciprocator", "algorithm.estimator_share_params=True", *task, preset=preset)
+
+
+@pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
+def test_a_shared_baseline_on_observations_in_a_row(grouping: str, small_experiment) -> None:
+    options = ("algorithm.estimator_share_params=True", f"task.grouping={grouping}", "algorithm.future_influence=True")
+    experiment = small_experiment("algorithm=reciprocator", *options, preset="coins")
+    experiment.run()
+    network = Reciprocity.of(experiment).learner.loss.estimator_network
+    assert network.share_params
+    # What both agents observe, and the time
+    assert network.state_weight.shape[1] == 2 * 36 + 1
+
+
 def test_rewards_that_are_not_numbers_are_named_at_the_first_batch(small_experiment) -> None:
     experiment = small_experiment("algorithm=reciprocator")
     original = Reciprocity.of(experiment).view._rewards

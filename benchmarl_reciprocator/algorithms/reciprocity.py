@@ -254,10 +254,12 @@ class Reciprocity(Callback):
             flat=config.estimator_encoder is None,
             in_a_row=config.estimator_share_params,
         )
-        if config.estimator_share_params and not self.view.alike:
+        # A task that does not say is taken to be the same from every seat.
+        same_game = getattr(experiment.test_env, "interchangeable_seats", True)
+        if config.estimator_share_params and not (same_game and self.view.alike):
             raise ValueError(
                 f"algorithm.estimator_share_params=True is not allowed for task={experiment.task_name!r}, "
-                "allowed: False, or a task whose agents all observe and act alike"
+                "allowed: False, or a game that is the same from every seat, with agents that observe and act alike"
             )
         encoder, features = None, self.view.state_features
         if config.estimator_encoder is not None:
