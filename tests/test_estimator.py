@@ -158,6 +158,27 @@ def test_shared_left_out_networks_ignore_the_left_out_action(changed: int) -> No
     assert moved.tolist() == [True, *(i != changed for i in range(3)), False]
 
 
+@pytest.mark.parametrize(("n_agents", "seats"), [(2, 2), (5, 2)])
+def test_a_step_of_shared_parameters_is_made_from_two_seats(n_agents: int, seats: int) -> None:
+    torch.manual_seed(0)
+    estimator = InfluenceEstimator(n_agents, n_agents + 1, action_features=2, share_params=True, common_features=1)
+    loss = InfluenceLoss(estimator, gamma=0.9)
+    data = TensorDict({"state": torch.rand(8, n_agents + 1), "action": torch.rand(8, n_agents, 2)}, [8])
+    data["target"] = torch.rand(8, n_agents, 2)
+    read, original = [], estimator._stacked
+
+    def spy(state: Tensor, action: Tensor, networks: slice) -> Tensor:
+        read.append(state[0])
+        return original(state, action, networks)
+
+    object.__setattr__(estimator, "_stacked", spy)
+    for _ in range(20):
+        loss(data)
+    assert all(rows.shape == (seats, n_agents + 1) for rows in read)
+    # All of them in the long run: whose part comes first in the row.
+    assert len({row[0].item() for rows in read for row in rows}) == n_agents
+
+
 def test_own_baseline_forgives_a_habit_and_the_shared_one_does_not() -> None:
     # In one and the same situation agent 0 cooperates in 2 of 10 cases, agent 1 in 8 of 10, independently. To cooperate
     # gives the other 1, to defect takes 1 from it.

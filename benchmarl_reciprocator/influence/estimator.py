@@ -133,10 +133,11 @@ class InfluenceEstimator(TensorDictModuleBase):
         """Write ``"prediction"``, see the class."""
         return tensordict.set("prediction", self.denormalise(self.normalised(tensordict)))
 
-    def normalised(self, tensordict: TensorDictBase, kinds: slice = slice(None)) -> Tensor:
+    def normalised(self, tensordict: TensorDictBase, kinds: slice = slice(None), seats: Tensor | None = None) -> Tensor:
         """Predictions of standardised targets by the chosen kinds, ``[*B, V, N, P]``.
 
-        Kind 0 knows all actions, 1 leaves out each agent's in turn, 2 knows none.
+        Kind 0 knows all actions, 1 leaves out each agent's in turn, 2 knows none. Where parameters are shared,
+        ``seats`` (default: all) are those from which the row is seen, and whose actions kind 1 leaves out.
         """
         action = tensordict.get("action", None)
         if self.encoder is not None:
@@ -144,21 +145,21 @@ class InfluenceEstimator(TensorDictModuleBase):
         state = tensordict.get("state")
         kinds = range(1 + self.n_parts)[kinds]
         if self.share_params:
-            return self._from_every_seat(state, action, kinds)
+            return self._from_seats(state, action, kinds, slice(None) if seats is None else seats)
         ends = (0, 1, self.n_agents + 1, self.n_agents + 2)
         return self._stacked(state, action, slice(ends[kinds.start], ends[kinds.stop]))
 
-    def _from_every_seat(self, state: Tensor, action: Tensor | None, kinds: range) -> Tensor:
+    def _from_seats(self, state: Tensor, action: Tensor | None, kinds: range, seats: Tensor | slice) -> Tensor:
+        row, place = self.row_from_seat[seats], self.place_in_row[seats]
         own = state[..., : state.shape[-1] - self.common_features].unflatten(-1, (self.n_agents, -1))
         common = state[..., own.shape[-1] * self.n_agents :].unsqueeze(-2)
-        rows = own[..., self.row_from_seat, :].flatten(-2)
+        rows = own[..., row, :].flatten(-2)
         rows = torch.cat([rows, common.expand(*rows.shape[:-1], -1)], dim=-1)
         if action is not None:
-            action = action[..., self.row_from_seat, :]
+            action = action[..., row, :]
         seen = self._stacked(rows, action, slice(kinds.start, kinds.stop))
         # [*B, seat, kind, place in its row, P] -> [*B, kind, seat, agent, P]
-        agent = self.place_in_row[:, None, :, None].expand_as(seen[..., :, :, :, :])
-        seen = seen.gather(-2, agent).transpose(-3, -4)
+        seen = seen.gather(-2, place[:, None, :, None].expand_as(seen)).transpose(-3, -4)
         by_kind = dict(zip(kinds, seen.unbind(-4)))
         # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
         return torch.cat([x if kind == 1 else x.mean(-3, keepdim=True) for kind, x in by_kind.items()], dim=-3)

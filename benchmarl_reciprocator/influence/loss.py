@@ -34,7 +34,8 @@ class InfluenceLoss(LossModule):
     ``"target"`` ``[*B, N, P]`` as :meth:`targets` gives it.
 
     Keys written: ``"loss_reward"`` and, where the future is predicted, ``"loss_future"``, scalars: mean squared
-    error in units of the targets' variance, summed over the ``V`` networks.
+    error in units of the targets' variance, summed over the ``V`` predictions (with shared parameters, over those from
+    two seats drawn at random).
 
     Raises:
         ValueError: on a ``gamma`` or ``lmbda`` outside ``[0, 1]``.
@@ -89,15 +90,20 @@ class InfluenceLoss(LossModule):
         return ["loss_reward", "loss_future"] if self.future else ["loss_reward"]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        with self.estimator_network_params.to_module(self.estimator_network):
-            error = self._error(tensordict).pow(2)
+        network = self.estimator_network
+        seats = None
+        if network.share_params and network.n_agents > 2:
+            # A step takes no longer with many agents: it is made from two seats, drawn anew every time.
+            seats = torch.randperm(network.n_agents, device=network.target_mean.device)[:2]
+        with self.estimator_network_params.to_module(network):
+            error = self._error(tensordict, seats).pow(2)
         losses = error.flatten(0, -4).mean((0, 2)).sum(0)
         return TensorDict(dict(zip(self.out_keys, losses)), [])
 
-    def _error(self, tensordict: TensorDictBase) -> Tensor:
+    def _error(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
         """Standardised targets minus predictions, ``[*B, V, N, P]``."""
         target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
-        return target.unsqueeze(-3) - self.estimator_network.normalised(tensordict)
+        return target.unsqueeze(-3) - self.estimator_network.normalised(tensordict, seats=seats)
 
     @torch.no_grad()
     def targets(self, tensordict: TensorDictBase) -> Tensor:
