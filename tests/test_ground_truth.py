@@ -311,7 +311,12 @@ def test_study_knows_policies_and_rewards_of_a_run(
 ) -> None:
     callback = study.InfluenceStudy(every=1)
     experiment = small_experiment(
-        "algorithm=reciprocator", "algorithm.future_influence=true", *overrides, preset=preset, callbacks=[callback]
+        "algorithm=reciprocator",
+        "algorithm.future_influence=true",
+        "algorithm.estimator_share_params=false",
+        *overrides,
+        preset=preset,
+        callbacks=[callback],
     )
     experiment.run()
     kinds = [(row["iteration"], row["part"], row["policies"]) for row in callback.rows]
