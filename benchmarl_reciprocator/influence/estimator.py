@@ -167,15 +167,19 @@ class InfluenceEstimator(TensorDictModuleBase):
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
         batch_shape = state.shape[:-1]
         state_weight = self.state_weight if len(self.state_weight) == 1 else self.state_weight[networks]
-        hidden = state.reshape(-1, state.shape[-1]) @ state_weight + self.biases[0][networks]
-        if action is not None:
+        hidden = state.reshape(-1, state.shape[-1]) @ state_weight
+        bias = self.biases[0][networks]
+        if action is None:
+            hidden = hidden + bias
+        else:
             weight = (self.weights[0] * self.known_actions)[networks]
             n_networks, n_in, n_out = weight.shape
             # One wide product instead of one per network: all of them read the same actions.
-            by_action = action.reshape(-1, n_in) @ weight.transpose(0, 1).reshape(n_in, n_networks * n_out)
-            hidden = hidden + by_action.view(-1, n_networks, n_out).transpose(0, 1)
+            by_action = torch.addmm(bias.flatten(), action.reshape(-1, n_in), weight.transpose(0, 1).flatten(1))
+            # In place, here and below: on a CPU, fresh memory costs more than what is computed in it.
+            hidden = by_action.view(-1, n_networks, n_out).transpose(0, 1).add_(hidden)
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
-            hidden = torch.baddbmm(bias[networks], hidden.relu(), weight[networks])
+            hidden = torch.bmm(hidden.relu_(), weight[networks]).add_(bias[networks])
         return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
 
     def state_value(self, tensordict: TensorDictBase) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import LazyTensorStorage, ReplayBuffer
-from torchrl.data.replay_buffers.samplers import RandomSampler
 from torchrl.objectives import HardUpdate, SoftUpdate
 
 from benchmarl_reciprocator.influence.loss import InfluenceLoss
@@ -166,31 +165,42 @@ class InfluenceLearner:
                 self.schedule.buffer_batches * trajectories_per_batch,
                 device=self.loss.estimator_network.target_mean.device,
             ),
-            sampler=RandomSampler(),
-            batch_size=trajectories_per_batch,
         )
 
     def _fit(self, frames: int) -> dict[str, float]:
+        stored = self._buffer[:]
         wanted = self.schedule.epochs * self._trajectories_per_batch
-        # A draw from the buffer, so that a fit takes no longer with a longer buffer.
-        data = self._buffer.sample(wanted) if wanted < len(self._buffer) else self._buffer[:]
-        target = self.loss.targets(data)
+        device = self.loss.estimator_network.target_mean.device
+        if wanted < len(stored):
+            # A draw from the buffer, so that a fit takes no longer with a longer buffer.
+            chosen = torch.randint(len(stored), (wanted,), device=device)
+        else:
+            chosen = torch.arange(len(stored), device=device)
+        # One batch's worth at a time, and no copy of what is drawn: it would be most of the memory that a run takes.
+        parts = chosen.split(self._trajectories_per_batch)
+        target = torch.cat([self.loss.targets(stored[part]) for part in parts])
         self.loss.update_normalisation(target)
-        data = data.select(*self.loss.estimator_network.in_keys).set("target", target).reshape(-1)
-        size = min(self.schedule.minibatch_size, data.shape[0])
+        stored = stored.select(*self.loss.estimator_network.in_keys)
+        horizon = stored.shape[-1]
+        target = target.flatten(0, 1)
+
+        def minibatch(index: torch.Tensor) -> TensorDictBase:
+            return stored[chosen[index // horizon], index % horizon].set("target", target[index])
+
+        size = min(self.schedule.minibatch_size, len(target))
         steps = max(1, self.schedule.epochs * frames // size)
-        order = torch.empty(0, dtype=torch.long, device=target.device)
+        order = torch.empty(0, dtype=torch.long, device=device)
         for _ in range(steps):
             if len(order) < size:
-                order = torch.randperm(data.shape[0], device=target.device)
+                order = torch.randperm(len(target), device=device)
             index, order = order[:size], order[size:]
-            losses = self.loss(data[index])
+            losses = self.loss(minibatch(index))
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
             self.optimizer.step()
-        some = torch.randperm(data.shape[0], device=target.device)[:frames]
-        self.loss.centre(data[some].split(size))
+        some = torch.randperm(len(target), device=device)[:frames]
+        self.loss.centre([minibatch(index) for index in some.split(size)])
         self.target_updater.step()
         self.fits += 1
         return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}
