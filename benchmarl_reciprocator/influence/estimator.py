@@ -9,6 +9,7 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from benchmarl_reciprocator.influence.balance import value_influence
 
@@ -172,12 +173,11 @@ class InfluenceEstimator(TensorDictModuleBase):
         if action is None:
             hidden = hidden + bias
         else:
-            weight = (self.weights[0] * self.known_actions)[networks]
-            n_networks, n_in, n_out = weight.shape
-            # One wide product instead of one per network: all of them read the same actions.
-            by_action = torch.addmm(bias.flatten(), action.reshape(-1, n_in), weight.transpose(0, 1).flatten(1))
-            # In place, here and below: on a CPU, fresh memory costs more than what is computed in it.
-            hidden = by_action.view(-1, n_networks, n_out).transpose(0, 1).add_(hidden)
+            # The bias is the weight of an action that is always taken: what it saves is a pass over the memory, which
+            # on a CPU takes longer than the sums. In place, below, for the same reason.
+            weight = torch.cat([self.weights[0] * self.known_actions, self.biases[0]], dim=-2)[networks]
+            action = pad(action.reshape(-1, weight.shape[-2] - 1), (0, 1), value=1.0)
+            hidden = torch.baddbmm(hidden, action.expand(len(weight), -1, -1), weight)
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
             hidden = torch.bmm(hidden.relu_(), weight[networks]).add_(bias[networks])
         return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)

@@ -180,12 +180,13 @@ class InfluenceLearner:
         parts = chosen.split(self._trajectories_per_batch)
         target = torch.cat([self.loss.targets(stored[part]) for part in parts])
         self.loss.update_normalisation(target)
-        stored = stored.select(*self.loss.estimator_network.in_keys)
         horizon = stored.shape[-1]
+        stored = stored.select(*self.loss.estimator_network.in_keys).reshape(-1)
         target = target.flatten(0, 1)
 
         def minibatch(index: torch.Tensor) -> TensorDictBase:
-            return stored[chosen[index // horizon], index % horizon].set("target", target[index])
+            frame = chosen[index // horizon] * horizon + index % horizon
+            return stored[frame].set("target", target[index])
 
         size = min(self.schedule.minibatch_size, len(target))
         steps = max(1, self.schedule.epochs * frames // size)
