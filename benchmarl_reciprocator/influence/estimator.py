@@ -129,6 +129,12 @@ class InfluenceEstimator(TensorDictModuleBase):
         # Who is where in the row as seen from each seat, and the way back.
         self.register_buffer("row_from_seat", (seats.unsqueeze(-1) + seats) % n_agents, persistent=False)
         self.register_buffer("place_in_row", (seats - seats.unsqueeze(-1)) % n_agents, persistent=False)
+        if share_params:
+            features = torch.arange(state_features, device=device)
+            own = features[: state_features - common_features].unflatten(0, (n_agents, -1))
+            common = features[own.numel() :].expand(n_agents, -1)
+            state_from_seat = torch.cat([own[self.row_from_seat].flatten(1), common], dim=-1)
+            self.register_buffer("state_from_seat", state_from_seat, persistent=False)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write ``"prediction"``, see the class."""
@@ -152,12 +158,11 @@ class InfluenceEstimator(TensorDictModuleBase):
 
     def _from_seats(self, state: Tensor, action: Tensor | None, kinds: range, seats: Tensor | slice) -> Tensor:
         row, place = self.row_from_seat[seats], self.place_in_row[seats]
-        own = state[..., : state.shape[-1] - self.common_features].unflatten(-1, (self.n_agents, -1))
-        common = state[..., own.shape[-1] * self.n_agents :].unsqueeze(-2)
-        rows = own[..., row, :].flatten(-2)
-        rows = torch.cat([rows, common.expand(*rows.shape[:-1], -1)], dim=-1)
+        # Columns of a matrix are much faster to pick than those of more dimensions, or rows by an index of two.
+        rows = state.reshape(-1, state.shape[-1]).index_select(-1, self.state_from_seat[seats].flatten())
+        rows = rows.view(*state.shape[:-1], *row.shape[:-1], -1)
         if action is not None:
-            action = action[..., row, :]
+            action = action.index_select(-2, row.flatten()).unflatten(-2, row.shape)
         seen = self._stacked(rows, action, slice(kinds.start, kinds.stop))
         # [*B, seat, kind, place in its row, P] -> [*B, kind, seat, agent, P]
         seen = seen.gather(-2, place[:, None, :, None].expand_as(seen)).transpose(-3, -4)
@@ -171,7 +176,7 @@ class InfluenceEstimator(TensorDictModuleBase):
         hidden = state.reshape(-1, state.shape[-1]) @ state_weight
         bias = self.biases[0][networks]
         if action is None:
-            hidden = hidden + bias
+            hidden = hidden.add_(bias)
         else:
             # The bias is the weight of an action that is always taken: what it saves is a pass over the memory, which
             # on a CPU takes longer than the sums. In place, below, for the same reason.
@@ -182,15 +187,17 @@ class InfluenceEstimator(TensorDictModuleBase):
             hidden = torch.bmm(hidden.relu_(), weight[networks]).add_(bias[networks])
         return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
 
-    def state_value(self, tensordict: TensorDictBase) -> Tensor:
+    def state_value(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
         """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``.
+
+        Where parameters are shared, it is the mean of what is predicted from each of ``seats`` (default: all).
 
         Raises:
             RuntimeError: if the estimator does not predict the future.
         """
         if not self.future:
             raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
-        return self.denormalise(self.normalised(tensordict, slice(2, None))).sum(-1).squeeze(-2)
+        return self.denormalise(self.normalised(tensordict, slice(2, None), seats)).sum(-1).squeeze(-2)
 
     def value_influence(self, tensordict: TensorDictBase) -> Tensor:
         """Value influence of the actions in ``tensordict``: on the reward and, where it is predicted, on the future.

@@ -69,7 +69,7 @@ class InfluenceLearner:
     def __init__(self, loss: InfluenceLoss, schedule: InfluenceSchedule) -> None:
         self.loss = loss
         self.schedule = schedule
-        self.optimizer = torch.optim.Adam(loss.parameters(), lr=schedule.lr)
+        self.optimizer = torch.optim.Adam(loss.parameters(), lr=schedule.lr, fused=True)
         if schedule.polyak_tau < 1:
             self.target_updater = SoftUpdate(loss, tau=schedule.polyak_tau)
         else:
@@ -168,9 +168,9 @@ class InfluenceLearner:
         )
 
     def _fit(self, frames: int) -> dict[str, float]:
-        stored = self._buffer[:]
+        network, stored = self.loss.estimator_network, self._buffer[:]
         wanted = self.schedule.epochs * self._trajectories_per_batch
-        device = self.loss.estimator_network.target_mean.device
+        device = network.target_mean.device
         if wanted < len(stored):
             # A draw from the buffer, so that a fit takes no longer with a longer buffer.
             chosen = torch.randint(len(stored), (wanted,), device=device)
@@ -181,7 +181,7 @@ class InfluenceLearner:
         target = torch.cat([self.loss.targets(stored[part]) for part in parts])
         self.loss.update_normalisation(target)
         horizon = stored.shape[-1]
-        stored = stored.select(*self.loss.estimator_network.in_keys).reshape(-1)
+        stored = stored.select(*network.in_keys).reshape(-1)
         target = target.flatten(0, 1)
 
         def minibatch(index: torch.Tensor) -> TensorDictBase:
@@ -200,7 +200,9 @@ class InfluenceLearner:
             sum(losses.values()).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
             self.optimizer.step()
-        some = torch.randperm(len(target), device=device)[:frames]
+        # Where parameters are shared every frame is seen from all seats, and says as much as that many.
+        enough = 2 * frames // network.n_agents if network.share_params else frames
+        some = torch.randperm(len(target), device=device)[:enough]
         self.loss.centre([minibatch(index) for index in some.split(size)])
         self.target_updater.step()
         self.fits += 1

@@ -90,15 +90,17 @@ class InfluenceLoss(LossModule):
         return ["loss_reward", "loss_future"] if self.future else ["loss_reward"]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        network = self.estimator_network
-        seats = None
-        if network.share_params and network.n_agents > 2:
-            # A step takes no longer with many agents: it is made from two seats, drawn anew every time.
-            seats = torch.randperm(network.n_agents, device=network.target_mean.device)[:2]
-        with self.estimator_network_params.to_module(network):
-            error = self._error(tensordict, seats).pow(2)
+        with self.estimator_network_params.to_module(self.estimator_network):
+            error = self._error(tensordict, self._some_seats()).pow(2)
         losses = error.flatten(0, -4).mean((0, 2)).sum(0)
         return TensorDict(dict(zip(self.out_keys, losses)), [])
+
+    def _some_seats(self) -> Tensor | None:
+        """Two seats drawn at random where parameters are shared, so that many agents take no longer; else all."""
+        network = self.estimator_network
+        if not network.share_params or network.n_agents == 2:
+            return None
+        return torch.randperm(network.n_agents, device=network.target_mean.device)[:2]
 
     def _error(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
         """Standardised targets minus predictions, ``[*B, V, N, P]``."""
@@ -125,7 +127,7 @@ class InfluenceLoss(LossModule):
         if not self.future:
             return reward.unsqueeze(-1)
         with self.estimator_network_params.to_module(self.estimator_network):
-            next_value = self.estimator_network.state_value(tensordict.get("next"))
+            next_value = self.estimator_network.state_value(tensordict.get("next"), self._some_seats())
         # The vectorised estimate divides by gamma * lmbda.
         estimate = vec_td_lambda_return_estimate if self.gamma * self.lmbda > 0 else td_lambda_return_estimate
         returns = estimate(
@@ -181,7 +183,7 @@ class InfluenceLoss(LossModule):
         target = tensordict.get(self.tensor_keys.target)
         with self.estimator_network_params.to_module(self.estimator_network):
             network = self.estimator_network
-            prediction = network.denormalise(network.normalised(tensordict, slice(0, 1)))
+            prediction = network.denormalise(network.normalised(tensordict, slice(0, 1), self._some_seats()))
         error = (prediction.squeeze(-3) - target).pow(2).flatten(0, -3).mean(0)
         variance = target.flatten(0, -3).var(0, unbiased=False)
         varies = variance > 1e-8
