@@ -145,6 +145,8 @@ def test_shared_parameters_know_no_seats(n_agents: int, future: bool) -> None:
     if future:
         value = estimator.state_value(data)[..., order]
         torch.testing.assert_close(estimator.state_value(turned(data, n_agents)), value)
+        by_seat = [estimator.state_value(data, torch.tensor([seat])) for seat in range(n_agents)]
+        torch.testing.assert_close(torch.stack(by_seat).mean(0), estimator.state_value(data))
 
 
 @pytest.mark.parametrize("changed", [0, 1, 2])

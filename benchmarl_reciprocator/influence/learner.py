@@ -200,9 +200,7 @@ class InfluenceLearner:
             sum(losses.values()).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
             self.optimizer.step()
-        # Where parameters are shared every frame is seen from all seats, and says as much as that many.
-        enough = 2 * frames // network.n_agents if network.share_params else frames
-        some = torch.randperm(len(target), device=device)[:enough]
+        some = torch.randperm(len(target), device=device)[:frames]
         self.loss.centre([minibatch(index) for index in some.split(size)])
         self.target_updater.step()
         self.fits += 1
