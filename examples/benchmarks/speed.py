@@ -271,7 +271,7 @@ def iteration_rows(rounds: int, iterations: int, device: str) -> list[dict]:
     for setting in (
         ["+preset=prisoners_dilemma"],
         ["+preset=coins"],
-        ["+preset=coins", "task.n_agents=8"],
+        ["+preset=coins_many", "task.n_agents=8"],
     ):
         seconds: dict[str, list[tuple[float, float]]] = {"ippo": [], "reciprocator": []}
         for _ in range(rounds):
