@@ -327,6 +327,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = arguments.device
     blocks: dict[str, Callable[[], list[dict]]] = {
+        # First, since the peak of a process starts out as that of its parent.
+        "memory": memory_rows,
         "steps": lambda: [
             *(row for n_envs in (256, 2048) for row in matrix_steps(n_envs, device)),
             *(row for n_envs in (1024, 8192) for n_agents in (2, 8) for row in coin_steps(n_envs, n_agents, device)),
@@ -334,7 +336,6 @@ def main() -> None:
         "grid worlds": lambda: [row for n_envs in (64, 256) for row in grid_steps(n_envs, device)],
         "estimator": lambda: [row for n_agents in (2,) for row in estimator_rows(n_agents, device)],
         "iterations": lambda: iteration_rows(arguments.rounds, arguments.iterations, device),
-        "memory": memory_rows,
     }
     arguments.results.mkdir(parents=True, exist_ok=True)
     file = arguments.results / "speed.json"
