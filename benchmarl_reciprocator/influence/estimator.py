@@ -174,9 +174,8 @@ class InfluenceEstimator(TensorDictModuleBase):
         batch_shape = state.shape[:-1]
         state_weight = self.state_weight if len(self.state_weight) == 1 else self.state_weight[networks]
         hidden = state.reshape(-1, state.shape[-1]) @ state_weight
-        bias = self.biases[0][networks]
         if action is None:
-            hidden = hidden.add_(bias)
+            hidden.add_(self.biases[0][networks])
         else:
             # The bias is the weight of an action that is always taken: what it saves is a pass over the memory, which
             # on a CPU takes longer than the sums. In place, below, for the same reason.

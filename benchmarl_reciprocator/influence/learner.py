@@ -181,12 +181,12 @@ class InfluenceLearner:
         target = torch.cat([self.loss.targets(stored[part]) for part in parts])
         self.loss.update_normalisation(target)
         horizon = stored.shape[-1]
+        frames_chosen = (chosen.unsqueeze(-1) * horizon + torch.arange(horizon, device=device)).flatten()
         stored = stored.select(*network.in_keys).reshape(-1)
         target = target.flatten(0, 1)
 
         def minibatch(index: torch.Tensor) -> TensorDictBase:
-            frame = chosen[index // horizon] * horizon + index % horizon
-            return stored[frame].set("target", target[index])
+            return stored[frames_chosen[index]].set("target", target[index])
 
         size = min(self.schedule.minibatch_size, len(target))
         steps = max(1, self.schedule.epochs * frames // size)
