@@ -122,7 +122,8 @@ class CleanupRules(GridRules):
 _HUGHES = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
 _WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
-    # For quick work on a CPU; ours. Zapping is off.
+    # For quick work on a CPU; ours. Zapping is off. Waste starts below what stops all growth, and a beam is wide: random
+    # play must find some apples, or there is nothing to learn from.
     "small": CleanupRules(
         map="small",
         max_steps=96,
@@ -130,10 +131,10 @@ VARIANTS = {
         actions="compass",
         zap_timeout=10,
         clean_length=2,
-        clean_width=1,
+        clean_width=3,
         clean_cooldown=0,
         apple_probability=0.05,
-        depletion=0.4,
+        depletion=0.6,
         restoration=0.0,
         waste_probability=0.2,
         waste_limit=1.0,
