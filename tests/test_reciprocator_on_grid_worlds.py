@@ -83,12 +83,17 @@ def test_memory_and_balance(options: tuple[str, ...], task: str, small_experimen
     run(small_experiment("algorithm=reciprocator", *options, preset=task))
 
 
-def test_published_size(small_experiment) -> None:
-    options = ("task.variant=melting_pot", "task.n_agents=5", "task.max_steps=32", "experiment.max_n_iters=1")
-    experiment = small_experiment("algorithm=reciprocator", *options, preset="cleanup")
+@pytest.mark.parametrize("algorithm", ["reciprocator", "mappo", "qmix"])
+@pytest.mark.parametrize("task", ["cleanup", "harvest"])
+def test_published_size(task: str, algorithm: str, small_experiment) -> None:
+    cpu = [f"experiment.{use}_device=cpu" for use in ("sampling", "train", "buffer")]
+    options = ("task.max_steps=32", "experiment.max_n_iters=1", "experiment.off_policy_memory_size=512")
+    experiment = small_experiment(f"algorithm={algorithm}", *cpu, *options, preset=f"{task}_published")
+    assert sum(map(len, experiment.group_map.values())) == 7
     experiment.run()
-    # As an image the whole map takes no more first-layer weights than a small one.
-    assert Reciprocity.of(experiment).learner.loss.estimator_network.state_weight.shape[1] == 65
+    if algorithm == "reciprocator":
+        # As an image the whole map takes no more first-layer weights than a small one.
+        assert Reciprocity.of(experiment).learner.loss.estimator_network.state_weight.shape[1] == 65
 
 
 def test_members_of_a_mixed_population_take_the_tuning(small_experiment) -> None:
