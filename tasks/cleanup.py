@@ -122,8 +122,8 @@ class CleanupRules(GridRules):
 _HUGHES = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
 _WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
-    # For quick work on a CPU; ours. Zapping is off. Waste starts below what stops all growth, and a beam is wide: random
-    # play must find some apples, or there is nothing to learn from.
+    # For quick work on a CPU; ours. Zapping is off. Waste starts below what stops all growth, and a beam is wide:
+    # random play must find some apples, or there is nothing to learn from.
     "small": CleanupRules(
         map="small",
         max_steps=96,

@@ -20,11 +20,13 @@ PROPERTY = settings(deadline=None, derandomize=True, max_examples=10)
 NORTH, EAST, SOUTH, WEST = range(4)
 # A river of ten cells on the left, an orchard of five on the right.
 VALLEY = ["RR PB", "RR PB", "RR PB", "RR  B", "RR  B"]
+# What was worked out by hand is for these.
+RULES = {"depletion": 0.4, "clean_width": 1}
 
 
 def make_task(**changes: Any) -> SocialDilemmaClass:
     task = SocialDilemmaTask.CLEANUP.get_from_yaml()
-    task.config.update(n_agents=2)
+    task.config.update(n_agents=2, **({} if "variant" in changes else RULES))
     assert changes.keys() <= task.config.keys()
     task.config.update(changes)
     return task
