@@ -126,14 +126,14 @@ VARIANTS = {
     # random play must find some apples, or there is nothing to learn from.
     "small": CleanupRules(
         map="small",
-        max_steps=96,
+        max_steps=64,
         view=7,
         actions="compass",
         zap_timeout=10,
         clean_length=2,
         clean_width=3,
         clean_cooldown=0,
-        apple_probability=0.05,
+        apple_probability=0.1,
         depletion=0.6,
         restoration=0.0,
         waste_probability=0.2,

@@ -21,7 +21,7 @@ NORTH, EAST, SOUTH, WEST = range(4)
 # A river of ten cells on the left, an orchard of five on the right.
 VALLEY = ["RR PB", "RR PB", "RR PB", "RR  B", "RR  B"]
 # What was worked out by hand is for these.
-RULES = {"depletion": 0.4, "clean_width": 1}
+RULES = {"apple_probability": 0.05, "depletion": 0.4, "clean_width": 1}
 
 
 def make_task(**changes: Any) -> SocialDilemmaClass:

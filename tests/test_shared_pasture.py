@@ -196,7 +196,7 @@ def returns_of(*names: str, episodes: int = 40) -> Tensor:
         chances = [player(seen[:, seat], seen[:, seat, :0])[0] for seat, player in enumerate(players)]
         return tensordict.set(("agents", "action"), torch.stack([chance.argmax(-1) for chance in chances], -1))
 
-    return env.rollout(96, policy)["next", "agents", "reward"].sum((1, 3)).mean(0)
+    return env.rollout(64, policy)["next", "agents", "reward"].sum((1, 3)).mean(0)
 
 
 def test_it_is_a_social_dilemma() -> None:
