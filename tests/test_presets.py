@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -11,7 +13,7 @@ from benchmarl_reciprocator import MixedConfig, ReciprocatorConfig, Reciprocator
 CONF = benchmarl_reciprocator.conf.__path__[0]
 
 
-PRESETS = ("cleanup", "coins", "harvest", "shared_pasture")
+PRESETS = [path.stem for path in sorted(Path(CONF, "preset").glob("*.yaml")) if "\ntuning:" in path.read_text()]
 
 
 def tuning(preset: str = "coins") -> dict:

@@ -42,7 +42,8 @@ def test_images_many_agents_and_any_grouping(task: str, grouping: str, n_agents:
         "algorithm=reciprocator", f"task.n_agents={n_agents}", f"task.grouping={grouping}", *shared, preset=task
     )
     reciprocity = run(experiment)
-    assert reciprocity.learner.loss.estimator_network.n_networks == n_agents + 2
+    # One that knows all actions, one that leaves one out and one that knows none, for however many agents.
+    assert reciprocity.learner.loss.estimator_network.n_networks == 3
     assert len(experiment.group_map) == (n_agents if grouping == "per_agent" else 1)
 
 
@@ -92,8 +93,8 @@ def test_published_size(task: str, algorithm: str, small_experiment) -> None:
     assert sum(map(len, experiment.group_map.values())) == 7
     experiment.run()
     if algorithm == "reciprocator":
-        # As an image the whole map takes no more first-layer weights than a small one.
-        assert Reciprocity.of(experiment).learner.loss.estimator_network.state_weight.shape[1] == 65
+        # However large the view: 64 features for every agent's, and how much of the episode is over.
+        assert Reciprocity.of(experiment).learner.loss.estimator_network.state_weight.shape[1] == 7 * 64 + 1
 
 
 def test_members_of_a_mixed_population_take_the_tuning(small_experiment) -> None:
