@@ -286,27 +286,32 @@ def iteration_rows(rounds: int, iterations: int, device: str) -> list[dict]:
     return rows
 
 
-def _peak(overrides: list[str], queue: multiprocessing.SimpleQueue) -> None:
+def _peak(overrides: list[str], iterations: int, queue: multiprocessing.SimpleQueue) -> None:
     torch.set_num_threads(1)
-    iteration_seconds(overrides, 2)
+    iteration_seconds(overrides, iterations)
     queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def memory_rows() -> list[dict]:
-    """Peak memory of a process that trains at 1024 x 32 frames."""
+    """Peak memory of a process that trains at 1024 x 32 frames, until the estimator's buffer is full."""
     rows = []
     context = multiprocessing.get_context("spawn")
-    for algorithm in ("ippo", "reciprocator"):
+    for algorithm, batches in (("ippo", None), ("reciprocator", 8), ("reciprocator", 20)):
         overrides = [
             f"algorithm={algorithm}",
             "+preset=coins",
             "experiment.on_policy_n_envs_per_worker=1024",
             f"experiment.on_policy_collected_frames_per_batch={1024 * T}",
         ]
+        what = f"peak memory, Coins, 1024 x 32, {algorithm}"
+        if batches is not None:
+            overrides.append(f"algorithm.buffer_batches={batches}")
+            what += f", buffer of {batches} batches, full"
         queue = context.SimpleQueue()
-        process = context.Process(target=_peak, args=(overrides, queue))
+        # After the first five, the preset's delay is over and the buffer begins anew.
+        process = context.Process(target=_peak, args=(overrides, batches or 2, queue))
         process.start()
-        rows.append({"what": f"peak memory, Coins, 1024 x 32, {algorithm}", "MB": queue.get()})
+        rows.append({"what": what, "MB": queue.get()})
         process.join()
     return rows
 
