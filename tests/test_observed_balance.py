@@ -88,6 +88,8 @@ def test_the_balance_that_is_seen_is_rewarded(small_experiment) -> None:
         "algorithm.reward_weight_end=3",
         "algorithm.reward_weight_frames=0",
         "algorithm.reciprocity_delay=0",
+        "algorithm.reciprocal_form=tanh_balance",
+        "algorithm.negative_reciprocity=0.25",
         "task.max_steps=20",
         preset="coins",
     )
@@ -102,7 +104,7 @@ def test_the_balance_that_is_seen_is_rewarded(small_experiment) -> None:
     influence = watch.callback.learner.value_influence(joint)
     reward = torch.cat([before["next", f"agent_{i}", "reward"][..., 0] for i in range(2)], -1)
     total = torch.cat([watch.after["next", f"agent_{i}", "reward"][..., 0] for i in range(2)], -1)
-    expected = reciprocal_reward(influence, balance, negative=0.5, over_others="sum")
+    expected = reciprocal_reward(influence, balance, form="tanh_balance", negative=0.25, over_others="sum")
     torch.testing.assert_close(total, reward + 3 * expected)
     assert "influence_balance" not in watch.after.keys()
 
