@@ -40,8 +40,8 @@ class ReciprocityConfig:
 
     Args:
         reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
-        reward_weight_end (float): weight at the end of its growth.
-        reward_weight_frames (int): frames over which the weight grows linearly; 0: the end value from the start.
+        reward_weight_end (float): weight at the end of its change.
+        reward_weight_frames (int): frames over which the weight changes linearly; 0: the end value from the start.
         reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
             then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
             others than it was; with that as the baseline they would begin with a grudge.
