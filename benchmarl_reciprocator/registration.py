@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import sys
 from dataclasses import MISSING, fields
 from types import ModuleType
@@ -16,6 +17,7 @@ from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
 
+from benchmarl_reciprocator import tasks
 from benchmarl_reciprocator.algorithms import shipped_algorithms
 from benchmarl_reciprocator.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
@@ -34,9 +36,13 @@ def register() -> None:
         return
     for name in shipped_algorithms():
         register_algorithm(importlib.import_module(f"{PACKAGE}.algorithms.{name}"))
+    modules = {
+        module.name.rpartition(".")[2]: module.name
+        for module in pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}.")
+        if not module.ispkg
+    }
     for name in shipped_tasks():
-        module = importlib.import_module(f"{PACKAGE}.tasks.{name}")
-        _add_task(module, name, SocialDilemmaTask[name.upper()])
+        _add_task(importlib.import_module(modules[name]), name, SocialDilemmaTask[name.upper()])
     _let_tasks_take_part_in_experiments()
 
 

@@ -30,8 +30,8 @@ from benchmarl_reciprocator.evaluation.pairings import contestants_of, digest_of
 from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
 from benchmarl_reciprocator.evaluation.tables import markdown
 from benchmarl_reciprocator.runs import add_setting
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameEnv, MatrixGameOptions
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 try:

@@ -18,7 +18,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator import Beam, GridRules, GridWorldEnv, register_task
-from benchmarl_reciprocator.tasks.grid_world import grid_metrics
+from benchmarl_reciprocator.tasks.grid.world import grid_metrics
 
 # O ore may appear, P start, @ wall.
 MAP = """

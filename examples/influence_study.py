@@ -56,7 +56,7 @@ from benchmarl_reciprocator.evaluation.figures import COLOURS
 from benchmarl_reciprocator.influence import InfluenceLoss
 from benchmarl_reciprocator.runs import add_setting
 from benchmarl_reciprocator.tasks import coin_model, coins, matrix_game, matrix_model
-from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.groups import joint_entry
 
 MEASURES = ("correlation", "bias", "slope", "rmse", "signal_to_noise")
 RUN = ["config", "seed"]

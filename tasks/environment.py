@@ -11,6 +11,9 @@ from torch import Tensor
 from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
+from benchmarl_reciprocator.tasks.groups import seats
+from benchmarl_reciprocator.tasks.options import check_option
+
 GROUPINGS = ("per_agent", "one_group")
 
 
@@ -78,11 +81,7 @@ class SocialDilemmaEnv(EnvBase):
         self.info = dict(info or {})
         names = [f"agent_{i}" for i in range(self.n_agents)]
         self.group_map = {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
-        self._group_slices = {}
-        first = 0
-        for group, agents in self.group_map.items():
-            self._group_slices[group] = slice(first, first + len(agents))
-            first += len(agents)
+        self._group_slices = seats(self.group_map)
         self._make_specs(tuple(observation_shape), tuple(state_shape))
         self._generator = torch.Generator(device=self.device)
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
@@ -217,27 +216,3 @@ class SocialDilemmaEnv(EnvBase):
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
             self._generator.manual_seed(seed)
-
-
-def check_option(key: str, value: object, valid: bool, allowed: str) -> None:
-    """Raise one ``ValueError`` that names the config key, the value and what is allowed, unless ``valid``."""
-    if not valid:
-        raise ValueError(f"{key}={value!r} is not allowed, allowed: {allowed}")
-
-
-def joint_entry(trajectory: TensorDictBase, *path: str) -> Tensor:
-    """One entry of all agents, whatever the grouping.
-
-    Args:
-        trajectory (TensorDictBase): ``[*B]``, as collected from a :class:`SocialDilemmaEnv`.
-        *path (str): where the entry is, without the group: ``("action",)``, ``("next", "reward")``.
-
-    Returns:
-        Tensor: ``[*B, N]``, or ``[*B, N K]`` where the entry has ``K`` values for each agent.
-    """
-    prefix, rest = (("next",), path[1:]) if path[0] == "next" else ((), path)
-    groups = [key for key in trajectory.keys() if key == "agents" or key.startswith("agent_")]
-    groups.sort(key=lambda group: (len(group), group))
-    parts = [trajectory.get((*prefix, group, *rest)) for group in groups]
-    size = trajectory.ndim + 1
-    return torch.cat([part.flatten(size - 1, -1) for part in parts], dim=-1)

@@ -17,7 +17,7 @@ from torchrl.data import Composite
 from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
-from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.players import Player
 from benchmarl_reciprocator.tasks.social_outcome import social_outcome
 

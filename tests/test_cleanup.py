@@ -13,8 +13,8 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.cleanup import MAPS, VARIANTS, CleanupEnv, apple_chance
-from benchmarl_reciprocator.tasks.environment import joint_entry
+from benchmarl_reciprocator.tasks.grid.cleanup import MAPS, VARIANTS, CleanupEnv, apple_chance
+from benchmarl_reciprocator.tasks.groups import joint_entry
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=10)
 NORTH, EAST, SOUTH, WEST = range(4)

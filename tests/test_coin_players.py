@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coin_game import COINS, OBSERVATIONS, VARIANTS, CoinRules, CoinsEnv, coin_metrics
-from benchmarl_reciprocator.tasks.coin_players import PLAYERS, TitForTat, scripted_bounds
+from benchmarl_reciprocator.tasks.coins.game import COINS, OBSERVATIONS, VARIANTS, CoinRules, CoinsEnv, coin_metrics
+from benchmarl_reciprocator.tasks.coins.players import PLAYERS, TitForTat, scripted_bounds
 from benchmarl_reciprocator.tasks.players import Player, play
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)

@@ -17,8 +17,8 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs, step_mdp
 
 from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.coin_board import COLOURS, draw_board
-from benchmarl_reciprocator.tasks.coin_game import (
+from benchmarl_reciprocator.tasks.coins.board import draw_board
+from benchmarl_reciprocator.tasks.coins.game import (
     COINS,
     OBSERVATIONS,
     OWNERS,
@@ -28,7 +28,9 @@ from benchmarl_reciprocator.tasks.coin_game import (
     displacement,
     payoff_table,
 )
-from benchmarl_reciprocator.tasks.environment import GROUPINGS, joint_entry
+from benchmarl_reciprocator.tasks.environment import GROUPINGS
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.palette import COLOURS
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 RIGHT, LEFT, DOWN, UP, STAY = range(5)

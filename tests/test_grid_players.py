@@ -15,8 +15,8 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import GridPlayers, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.grid_players import FAR, next_poses, pose_distances
-from benchmarl_reciprocator.tasks.grid_world import GridWorldEnv
+from benchmarl_reciprocator.tasks.grid.players import FAR, next_poses, pose_distances
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

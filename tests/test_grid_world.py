@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchrl.envs.utils import check_env_specs, step_mdp
 
-from benchmarl_reciprocator.tasks.environment import joint_entry
-from benchmarl_reciprocator.tasks.grid_map import ray_cells, read_map, window_cells
-from benchmarl_reciprocator.tasks.grid_world import ACTIONS, OBSERVATIONS, Beam, GridRules, GridWorldEnv, resolve_moves
+from benchmarl_reciprocator.tasks.grid.map import ray_cells, read_map, window_cells
+from benchmarl_reciprocator.tasks.grid.world import ACTIONS, OBSERVATIONS, Beam, GridRules, GridWorldEnv, resolve_moves
+from benchmarl_reciprocator.tasks.groups import joint_entry
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 NORTH, EAST, SOUTH, WEST = range(4)

@@ -17,8 +17,8 @@ from conftest import SMALL
 from torch import Tensor
 
 from benchmarl_reciprocator.influence import agreement, exact_influence, unilateral_deviations
-from benchmarl_reciprocator.tasks.coin_game import VARIANTS, CoinRules, CoinsEnv
-from benchmarl_reciprocator.tasks.coin_model import (
+from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv
+from benchmarl_reciprocator.tasks.coins.model import (
     all_boards,
     board_index,
     coin_future,
@@ -27,8 +27,8 @@ from benchmarl_reciprocator.tasks.coin_model import (
     decode_boards,
     place_boards,
 )
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameEnv
-from benchmarl_reciprocator.tasks.matrix_model import decode_outcomes, joint_number, matrix_outcome, matrix_values
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv
+from benchmarl_reciprocator.tasks.matrix.model import decode_outcomes, joint_number, matrix_outcome, matrix_values
 
 PAPER = VARIANTS["reciprocator"]
 # Payoffs by joint action and agent, action 0 cooperates.

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.environment import joint_entry
-from benchmarl_reciprocator.tasks.harvest import MAPS, VARIANTS, HarvestEnv
+from benchmarl_reciprocator.tasks.grid.harvest import MAPS, VARIANTS, HarvestEnv
+from benchmarl_reciprocator.tasks.groups import joint_entry
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=10)
 # Far from the agents, a row of six cells where apples grow.

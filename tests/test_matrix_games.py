@@ -14,14 +14,15 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import MatrixGameEnv, SocialDilemmaClass, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.cooperation import (
+from benchmarl_reciprocator.tasks.environment import GROUPINGS
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.matrix.cooperation import (
     cooperation_by_outcome,
     cooperation_metrics,
     outcome_names,
     previous_outcome,
 )
-from benchmarl_reciprocator.tasks.environment import GROUPINGS, joint_entry
-from benchmarl_reciprocator.tasks.matrix_game import OBSERVATIONS, MatrixGameOptions
+from benchmarl_reciprocator.tasks.matrix.matrix_game import OBSERVATIONS, MatrixGameOptions
 from benchmarl_reciprocator.tasks.task import shipped_tasks
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarl_reciprocator import SocialDilemmaTask
-from benchmarl_reciprocator.tasks.matrix_game import OBSERVATIONS, MatrixGameEnv, symmetric_table
-from benchmarl_reciprocator.tasks.matrix_players import PLAYERS, MatrixGame, MemoryOne, extortion, random
+from benchmarl_reciprocator.tasks.matrix.matrix_game import OBSERVATIONS, MatrixGameEnv, symmetric_table
+from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame, MemoryOne, extortion, random
+from benchmarl_reciprocator.tasks.matrix.prisoners_dilemma import VARIANTS
 from benchmarl_reciprocator.tasks.players import Player, play
-from benchmarl_reciprocator.tasks.prisoners_dilemma import VARIANTS
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
 # Row player's rewards for CC, CD, DC, DD, in the tournaments of Axelrod and in Press and Dyson 2012.

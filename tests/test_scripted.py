@@ -11,7 +11,8 @@ from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import SocialDilemmaTask
-from benchmarl_reciprocator.tasks import coin_players, matrix_players
+from benchmarl_reciprocator.tasks.coins import players as coin_players
+from benchmarl_reciprocator.tasks.matrix import players as matrix_players
 
 COOPERATE, DEFECT = 0, 1
 LEARNERS = ["reciprocator", "ippo", "iql"]

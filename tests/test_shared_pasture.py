@@ -21,9 +21,9 @@ from torchrl.envs.utils import check_env_specs
 from benchmarl_reciprocator import SharedPasture, SharedPastureEnv, SocialDilemmaClass, SocialDilemmaTask
 from benchmarl_reciprocator.animate import animate
 from benchmarl_reciprocator.crossplay import main as crossplay
-from benchmarl_reciprocator.tasks.environment import joint_entry
-from benchmarl_reciprocator.tasks.pasture_players import PLAYERS, direction
-from benchmarl_reciprocator.tasks.shared_pasture import PATCH_RING, PastureRules, graze, regrow, turned_ring
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.pasture.players import PLAYERS, direction
+from benchmarl_reciprocator.tasks.pasture.shared_pasture import PATCH_RING, PastureRules, graze, regrow, turned_ring
 
 NUMBERS = st.floats(0, 1, width=32)
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
-from benchmarl_reciprocator.algorithms.joint_batch import seats
 from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig
 from benchmarl_reciprocator.algorithms.reciprocator import groups_of
 from benchmarl_reciprocator.evaluation.agents import Agent, load_agents
 from benchmarl_reciprocator.evaluation.play import check_seating
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.groups import seats
 
 MEMORY = "memory"
 STATE = "seen_state"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.nn.functional import one_hot
 from torchrl.data import Categorical, Composite, MultiCategorical, TensorSpec
+
+from benchmarl_reciprocator.tasks.groups import seats
 
 
 class JointView:
@@ -127,12 +127,6 @@ class JointView:
                 reward = after.get("reward").unsqueeze(-2)
             rewards.append(reward.squeeze(-1).expand(*after.shape, members.stop - members.start))
         return torch.cat(rewards, dim=-1)
-
-
-def seats(group_map: dict[str, list[str]]) -> dict[str, slice]:
-    """Where each group's agents are in a row of all agents."""
-    ends = list(accumulate(map(len, group_map.values())))
-    return {group: slice(end - len(agents), end) for end, (group, agents) in zip(ends, group_map.items())}
 
 
 def action_width(spec: TensorSpec) -> int:

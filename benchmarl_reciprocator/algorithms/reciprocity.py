@@ -13,7 +13,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.data import Composite
 
-from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step, seats
+from benchmarl_reciprocator.algorithms.joint_batch import JointView, episode_step
 from benchmarl_reciprocator.algorithms.observation_encoder import ObservationEncoder
 from benchmarl_reciprocator.influence import (
     DEBITS,
@@ -29,6 +29,7 @@ from benchmarl_reciprocator.influence import (
 )
 from benchmarl_reciprocator.influence.diagnostics import FailureSignatures
 from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, observed_balance_spec
+from benchmarl_reciprocator.tasks.groups import seats
 
 STATE_KEY = "reciprocity"
 SEEN_KEY = "balance"

@@ -19,10 +19,10 @@ from torchrl.data import Composite
 from torchrl.envs.utils import ExplorationType, exploration_type
 
 import benchmarl_reciprocator
-from benchmarl_reciprocator.algorithms.joint_batch import seats
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity import STATE_KEY
 from benchmarl_reciprocator.influence import ObservedBalance
+from benchmarl_reciprocator.tasks.groups import seats
 
 IS_INIT = "is_init"
 

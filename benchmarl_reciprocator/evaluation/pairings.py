@@ -19,7 +19,8 @@ from tqdm import tqdm
 from benchmarl_reciprocator.evaluation.agents import Agent, ScriptedAgent, load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.play import play, returns
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 SAME_SEED, OTHER_SEED = "same seed", "other seed"

@@ -9,9 +9,9 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from benchmarl_reciprocator.algorithms.joint_batch import seats
 from benchmarl_reciprocator.evaluation.agents import Agent
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, joint_entry
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.groups import joint_entry, seats
 
 
 def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = False) -> tuple[TensorDictBase, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -> Tensor:
-    """Last joint actions from the ``"state"`` of :class:`~benchmarl_reciprocator.tasks.matrix_game.MatrixGameEnv`.
+    """Last joint actions from the ``"state"`` of a matrix game.
 
     Args:
         state (Tensor): ``[*B, S]``.

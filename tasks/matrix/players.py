@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass(frozen=True)
 class MatrixGame:
-    """What a player knows of its game, as in :class:`~benchmarl_reciprocator.tasks.matrix_game.MatrixGameEnv`.
+    """What a player knows of its game, as in :class:`~benchmarl_reciprocator.tasks.matrix.matrix_game.MatrixGameEnv`.
 
     Args:
         payoffs (Tensor): ``[2, ..., 2, N]``.

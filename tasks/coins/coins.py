@@ -11,9 +11,10 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coin_game import VARIANTS, CoinRules, CoinsEnv, coin_metrics
-from benchmarl_reciprocator.tasks.coin_players import PLAYERS, scripted_bounds
-from benchmarl_reciprocator.tasks.environment import check_option, joint_entry
+from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv, coin_metrics
+from benchmarl_reciprocator.tasks.coins.players import PLAYERS, scripted_bounds
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
 
 
@@ -22,7 +23,7 @@ class TaskConfig:
     """The options of Coins. Rules that are ``None`` are those of the variant, see :class:`CoinsEnv`.
 
     Args:
-        variant (str): one of :data:`~benchmarl_reciprocator.tasks.coin_game.VARIANTS`.
+        variant (str): one of :data:`~benchmarl_reciprocator.tasks.coins.game.VARIANTS`.
         view (int or str, optional): as for :class:`CoinsEnv`, or ``"centred"`` for the whole board around the agent.
     """
 
@@ -74,11 +75,11 @@ class TaskConfig:
 
     def bounds(self) -> dict[str, float]:
         """What scripted play comes to under these rules, see
-        :func:`~benchmarl_reciprocator.tasks.coin_players.scripted_bounds`.
+        :func:`~benchmarl_reciprocator.tasks.coins.players.scripted_bounds`.
         """
         return scripted_bounds(self.n_agents, self.rules(), self.penalty, self.continuation_probability)
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.coin_players.PLAYERS`, by name."""
+        """Makers of :data:`~benchmarl_reciprocator.tasks.coins.players.PLAYERS`, by name."""
         options = (self.n_agents, self.rules(), self.cells_in_view(), self.observation)
         return {name: partial(make, *options) for name, make in PLAYERS.items()}

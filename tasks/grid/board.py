@@ -9,9 +9,8 @@ import torch
 from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coin_board import COLOURS, SMOOTHING
+from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
 
-AGENT_COLOURS = COLOURS
 BACKGROUND, FLOOR_COLOUR, OUTLINE = "#000000", "#E9E4D8", "#FFFFFF"
 
 
@@ -62,7 +61,7 @@ def draw_grid(
                 draw.rectangle(box, outline=(0, 0, 0, 28), width=SMOOTHING // 2)
     for seat, (number, facing) in enumerate(agents):
         if number < len(floors) - 1:
-            _draw_agent(draw, *places[number], scale, facing, AGENT_COLOURS[seat])
+            _draw_agent(draw, *places[number], scale, facing, COLOURS[seat])
     return np.array(image.resize((width * cell, height * cell), Image.Resampling.LANCZOS))
 
 

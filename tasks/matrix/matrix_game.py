@@ -13,9 +13,11 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from benchmarl_reciprocator.tasks.cooperation import cooperation_metrics
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
-from benchmarl_reciprocator.tasks.matrix_players import PLAYERS, MatrixGame
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.matrix.cooperation import cooperation_metrics
+from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
 
 OBSERVATIONS = ("joint", "per_agent")
@@ -222,7 +224,7 @@ class MatrixGameOptions:
         return payoffs.mean()
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.matrix_players.PLAYERS`, by name; none where there is no
+        """Makers of :data:`~benchmarl_reciprocator.tasks.matrix.players.PLAYERS`, by name; none where there is no
         cooperation or where there are more than two actions.
         """
         payoffs, cooperative = self.payoff_table(), self.cooperates_with()

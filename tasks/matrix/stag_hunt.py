@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameOptions, symmetric_table
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions, symmetric_table
 
 # Rewards of the row player for CC, CD, DC, DD: Leibo et al. 2017 (arXiv 1702.03037), figure 1.
 PAYOFFS = (4.0, 0.0, 3.0, 1.0)

@@ -7,20 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-# Okabe and Ito's colour-blind-safe palette, then greys and tints for the ninth and tenth agent.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#F0E442",
-    "#7F7F7F",
-    "#8C564B",
-    "#1A1A1A",
-)
-SMOOTHING = 4
+from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
 
 
 def draw_board(agents: list[int], coins: list[int], grid_size: int, cell: int = 64) -> np.ndarray:

@@ -7,8 +7,8 @@ from dataclasses import MISSING, dataclass
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameOptions
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions
+from benchmarl_reciprocator.tasks.options import check_option
 
 # The payoff table has 2^N entries.
 MAX_AGENTS = 16

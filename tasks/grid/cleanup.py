@@ -8,8 +8,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.grid_world import (
+from benchmarl_reciprocator.tasks.grid.world import (
     Beam,
     GridRules,
     GridWorldEnv,
@@ -19,6 +18,7 @@ from benchmarl_reciprocator.tasks.grid_world import (
     grid_metrics,
     mean_over_steps,
 )
+from benchmarl_reciprocator.tasks.options import check_option
 
 # B orchard, H river with waste at the start, R river that may get waste, S river that never does, P start, @ wall.
 MAPS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
+from benchmarl_reciprocator.tasks.coins.game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
 
 
 def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, penalty: float) -> Tensor:

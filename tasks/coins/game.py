@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from benchmarl_reciprocator.tasks.coin_board import draw_board
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option
+from benchmarl_reciprocator.tasks.coins.board import draw_board
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.options import check_option
 
 COINS = ("per_agent", "single")
 OWNERS = ("alternating", "random")
@@ -174,7 +175,7 @@ class CoinsEnv(SocialDilemmaEnv):
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment's board, ``[H, W, 3]`` bytes, see
-        :func:`~benchmarl_reciprocator.tasks.coin_board.draw_board`.
+        :func:`~benchmarl_reciprocator.tasks.coins.board.draw_board`.
         """
         check_option("mode", mode, mode == "rgb_array", "rgb_array")
         return draw_board(self._agents[:, 0].tolist(), self._coins[:, 0].tolist(), self.rules.grid_size)

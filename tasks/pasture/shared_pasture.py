@@ -17,12 +17,15 @@ from torchrl.envs.libs.vmas import VmasEnv
 from vmas.simulator.core import Agent, Sphere, World
 from vmas.simulator.scenario import BaseScenario
 
-from benchmarl_reciprocator.tasks.environment import GROUPINGS, check_option, joint_entry
-from benchmarl_reciprocator.tasks.grid_board import AGENT_COLOURS, rgb
-from benchmarl_reciprocator.tasks.pasture_players import PLAYERS
+from benchmarl_reciprocator.tasks.environment import GROUPINGS
+from benchmarl_reciprocator.tasks.grid.board import rgb
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.palette import COLOURS
+from benchmarl_reciprocator.tasks.pasture.players import PLAYERS
 from benchmarl_reciprocator.tasks.players import Player
 
-MAX_AGENTS = len(AGENT_COLOURS)
+MAX_AGENTS = len(COLOURS)
 # The world reaches from -1 to 1. Patches and starts lie on rings around its middle.
 PATCH_RING, START_RING = 0.6, 0.25
 AGENT_RADIUS = 0.05
@@ -91,7 +94,7 @@ class SharedPasture(BaseScenario):
         self.viewer_zoom = 1.1
         world = World(batch_dim, device, x_semidim=1.0, y_semidim=1.0)
         for seat in range(self.rules.n_agents):
-            colour = tuple(rgb(AGENT_COLOURS[seat]).tolist())
+            colour = tuple(rgb(COLOURS[seat]).tolist())
             world.add_agent(Agent(f"agent_{seat}", shape=Sphere(AGENT_RADIUS), u_multiplier=2.0, color=colour))
         agents, patches = (batch_dim, self.rules.n_agents), (batch_dim, self.rules.n_patches)
         # Of patches: where, [B, P, 2], and share of grass, [B, P]. Of agents in the last step: what they ate, in shares
@@ -345,5 +348,5 @@ class TaskConfig:
         return metrics
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.pasture_players.PLAYERS`, by name."""
+        """Makers of :data:`~benchmarl_reciprocator.tasks.pasture.players.PLAYERS`, by name."""
         return {name: partial(make, self.n_patches, self.patch_radius) for name, make in PLAYERS.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameOptions
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions
 
 
 @dataclass

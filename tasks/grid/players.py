@@ -10,10 +10,10 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.cleanup import CleanupEnv
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.grid_world import ACTIONS, GridWorldEnv
-from benchmarl_reciprocator.tasks.harvest import HarvestEnv
+from benchmarl_reciprocator.tasks.grid.cleanup import CleanupEnv
+from benchmarl_reciprocator.tasks.grid.harvest import HarvestEnv
+from benchmarl_reciprocator.tasks.grid.world import ACTIONS, GridWorldEnv
+from benchmarl_reciprocator.tasks.options import check_option
 
 STRATEGIES = ("cooperate", "defect")
 FAR = 1e4

@@ -14,9 +14,9 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torch.nn.functional import embedding, one_hot
 
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, check_option, joint_entry
-from benchmarl_reciprocator.tasks.grid_board import AGENT_COLOURS, draw_grid, rgb
-from benchmarl_reciprocator.tasks.grid_map import (
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.grid.board import draw_grid, rgb
+from benchmarl_reciprocator.tasks.grid.map import (
     FLOOR,
     SPAWN,
     GridMap,
@@ -25,9 +25,12 @@ from benchmarl_reciprocator.tasks.grid_map import (
     relative_cells,
     window_cells,
 )
+from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.palette import COLOURS
 
 OBSERVATIONS = ("image", "rgb", "flat")
-MAX_AGENTS = len(AGENT_COLOURS)
+MAX_AGENTS = len(COLOURS)
 # What an agent does, by number. Moves are forward, to the right, backward and to the left of where it looks, or north,
 # east, south and west, and then it looks where it went.
 ACTIONS = {
@@ -102,7 +105,7 @@ class GridWorldEnv(SocialDilemmaEnv):
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
         rules (GridRules): the variant.
-        rows (sequence of str): the map, see :func:`~benchmarl_reciprocator.tasks.grid_map.read_map`.
+        rows (sequence of str): the map, see :func:`~benchmarl_reciprocator.tasks.grid.map.read_map`.
         things (mapping): colour of every kind of thing that may lie on a cell, by name.
         start (mapping): what lies on the cells of every symbol of the game at the start of an episode, the name of a
             thing or ``None``. Cells are numbered in this order.
@@ -287,7 +290,7 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment, ``[H, W, 3]`` bytes, see
-        :func:`~benchmarl_reciprocator.tasks.grid_board.draw_grid`.
+        :func:`~benchmarl_reciprocator.tasks.grid.board.draw_grid`.
         """
         check_option("mode", mode, mode == "rgb_array", "rgb_array")
         beams = [None, *(beam.colour for beam in self.beams.values())]
@@ -571,7 +574,7 @@ def _appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[st
     if observation == "rgb":
         colours = torch.stack([rgb(colour) for colour in things])[thing]
         colours = torch.where((beam > 0).unsqueeze(-1), torch.stack([rgb(None), *map(rgb, beams)])[beam], colours)
-        agents = torch.stack([rgb(colour) for colour in AGENT_COLOURS])[seat]
+        agents = torch.stack([rgb(colour) for colour in COLOURS])[seat]
         return torch.where(somebody.unsqueeze(-1), agents, colours)
     fixed = torch.cat([one_hot(thing, n_things)[:, 1:], one_hot(beam, n_beams)[:, 1:]], -1)
     agents = torch.cat([one_hot(seat, n_agents), one_hot(facing, 4)], -1) * somebody.unsqueeze(-1)

@@ -10,9 +10,8 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.grid_map import GridMap
-from benchmarl_reciprocator.tasks.grid_world import (
+from benchmarl_reciprocator.tasks.grid.map import GridMap
+from benchmarl_reciprocator.tasks.grid.world import (
     GridRules,
     GridWorldEnv,
     GridWorldOptions,
@@ -20,6 +19,7 @@ from benchmarl_reciprocator.tasks.grid_world import (
     grid_metrics,
     mean_over_steps,
 )
+from benchmarl_reciprocator.tasks.options import check_option
 
 # A apple, P start, @ wall.
 MAPS = {

@@ -6,8 +6,8 @@ from dataclasses import MISSING, dataclass
 
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
-from benchmarl_reciprocator.tasks.matrix_game import MatrixGameOptions, symmetric_table
+from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions, symmetric_table
+from benchmarl_reciprocator.tasks.options import check_option
 
 # Rewards of the row player by (row, column): CC, CD, DC, DD. The games are symmetric.
 VARIANTS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.options import check_option
 
 WALL, FLOOR, SPAWN = "@", " ", "P"
 # Row and column of a step north, east, south and west: a quarter turn to the right is one further.

@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from benchmarl_reciprocator.tasks.coin_game import MOVES, CoinRules, CoinsEnv, coin_metrics, displacement, landing_cells
-from benchmarl_reciprocator.tasks.environment import check_option
+from benchmarl_reciprocator.tasks.coins.game import (
+    MOVES,
+    CoinRules,
+    CoinsEnv,
+    coin_metrics,
+    displacement,
+    landing_cells,
+)
+from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player, play
 
 

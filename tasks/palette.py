@@ -1,0 +1,17 @@
+"""The colours of agents in all pictures."""
+
+# Okabe and Ito's colour-blind-safe palette, then greys and tints for the ninth and tenth agent.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#F0E442",
+    "#7F7F7F",
+    "#8C564B",
+    "#1A1A1A",
+)
+# Pictures are drawn so many times as large, and then made smaller.
+SMOOTHING = 4

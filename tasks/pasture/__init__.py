@@ -1,0 +1,1 @@
+"""A commons in continuous space, simulated by VMAS."""
