@@ -3,6 +3,8 @@
 Computed here, since a list in pyproject.toml would leave new sub-folders out of the wheel.
 """
 
+from pathlib import Path
+
 from setuptools import find_namespace_packages, setup
 
 PACKAGE = "benchmarl_reciprocator"
@@ -16,8 +18,10 @@ FOLDERS = {
 
 packages = list(FOLDERS)
 for package, folder in FOLDERS.items():
-    # Namespace packages too: the folders of yaml files have no __init__.py.
-    inner = find_namespace_packages(folder, exclude=["*__pycache__*", "hydra_plugins*"])
+    # Namespace packages too: the folders of yaml files have no __init__.py. Not by the links that editors and type
+    # checkers follow: what they lead to is a package by itself.
+    links = [f"{place.name}*" for place in Path(folder).iterdir() if place.is_symlink()]
+    inner = find_namespace_packages(folder, exclude=["*__pycache__*", "hydra_plugins*", *links])
     packages += [f"{package}.{name}" for name in inner]
 
 setup(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
@@ -28,14 +27,16 @@ _HOMES = {
         "unilateral_deviations",
         "value_influence",
     ),
+    "agents.agent": ("Agent", "ScriptedAgent"),
+    "agents.trained": ("load_agents",),
     "algorithms.frozen": ("Frozen", "FrozenConfig"),
     "algorithms.mixed": ("Mixed", "MixedConfig"),
     "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
     "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),
-    "algorithms.reciprocity": ("ReciprocityWarning",),
+    "algorithms.reciprocity.diagnostics": ("ReciprocityWarning",),
     "algorithms.scripted": ("Scripted", "ScriptedConfig"),
-    "registration": ("register", "register_algorithm", "register_task"),
-    "task_callback": ("GroupingWarning",),
+    "plugin.registration": ("register", "register_algorithm", "register_task"),
+    "plugin.task_callback": ("GroupingWarning",),
     "tasks.grid.cleanup": ("CleanupEnv", "CleanupRules"),
     "tasks.coins.players": ("CoinPlayer", "scripted_bounds"),
     "tasks.coins.game": ("CoinRules", "CoinsEnv"),
@@ -49,7 +50,7 @@ _HOMES = {
     "tasks.players": ("Player", "play"),
     "tasks.pasture.shared_pasture": ("PastureRules", "SharedPasture", "SharedPastureEnv"),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
-    "experiments": ("load_experiment",),
+    "plugin.experiments": ("load_experiment",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _KNOW_NO_BENCHMARL = (
@@ -70,18 +71,13 @@ _KNOW_NO_BENCHMARL = (
 
 __all__ = sorted(_HOME_OF)
 
-# A checkout whose conf/ and tasks/ are beside this folder, found before an installed wheel: run from the
-# repository's root.
-if not (Path(__file__).parent / "tasks").is_dir():
-    __path__.append(str(Path(__file__).resolve().parent.parent))
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = _HOME_OF[name]
     if home not in _KNOW_NO_BENCHMARL:
-        importlib.import_module(f"{__name__}.registration").register()
+        importlib.import_module(f"{__name__}.plugin.registration").register()
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
@@ -92,4 +88,4 @@ def __dir__() -> list[str]:
 
 
 if "benchmarl" in sys.modules:
-    importlib.import_module(f"{__name__}.registration").register()
+    importlib.import_module(f"{__name__}.plugin.registration").register()

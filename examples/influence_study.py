@@ -50,11 +50,11 @@ from benchmarl_reciprocator import (
     unilateral_deviations,
     value_influence,
 )
-from benchmarl_reciprocator.algorithms.joint_batch import episode_step
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import episode_step
 from benchmarl_reciprocator.evaluation.figures import COLOURS
+from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.influence import InfluenceLoss
-from benchmarl_reciprocator.runs import add_setting
 from benchmarl_reciprocator.tasks import coin_model, coins, matrix_game, matrix_model
 from benchmarl_reciprocator.tasks.groups import joint_entry
 

@@ -18,6 +18,7 @@ from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.players import Player
 from benchmarl_reciprocator.tasks.social_outcome import social_outcome
 
@@ -39,6 +40,19 @@ class SocialDilemmaClass(TaskClass):
     def options(self) -> Any:
         """The task's ``TaskConfig`` with this task's values."""
         return _get_task_config_class(self.env_name(), self.name.lower())(**self.config)
+
+    @property
+    def cooperation(self) -> CooperationMeasure | None:
+        """The task's measure of cooperation with these options, what ``TaskConfig.cooperation()`` gives; ``None`` where
+        it has none.
+        """
+        cooperation = getattr(self.options, "cooperation", None)
+        return cooperation() if cooperation is not None else None
+
+    @property
+    def version(self) -> int:
+        """The version of the task's rules, ``TaskConfig.version``: results of different versions are not comparable."""
+        return getattr(type(self.options), "version", 1)
 
     def for_algorithm(self, needs_joint_group: bool) -> SocialDilemmaClass:
         """This task with ``grouping: auto`` settled: one group where the algorithm pools agents, else one for

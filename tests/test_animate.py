@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarl_reciprocator import animate
-from benchmarl_reciprocator.task_callback import TaskCallback
+from benchmarl_reciprocator.commands import animate
+from benchmarl_reciprocator.plugin.task_callback import TaskCallback
 
 
 def saved(small_experiment, preset: str) -> tuple[Path, Path]:
@@ -57,7 +57,7 @@ def test_missing_checkpoint_is_one_clear_error(monkeypatch, capsys, tmp_path: Pa
 
 
 def test_evaluation_video_is_kept_whether_or_not_it_can_be_encoded(small_experiment, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarl_reciprocator.task_callback._why_no_mp4", lambda: "no encoder")
+    monkeypatch.setattr("benchmarl_reciprocator.plugin.task_callback._why_no_mp4", lambda: "no encoder")
     overrides = ("algorithm=ippo", "experiment.render=True", "experiment.loggers=[csv]", "experiment.max_n_iters=1")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -34,7 +34,7 @@ def benchmark(
     suites.mkdir(parents=True, exist_ok=True)
     suite = {"seeds": seeds, "tasks": {"pd": ["+preset=prisoners_dilemma"]}, "populations": populations}
     (suites / "tiny.yaml").write_text(yaml.safe_dump(suite))
-    program = [sys.executable, "-m", "benchmarl_reciprocator.benchmark", f"--config-dir={suites.parent}"]
+    program = [sys.executable, "-m", "benchmarl_reciprocator", "benchmark", f"--config-dir={suites.parent}"]
     process = subprocess.Popen(
         [*program, "suite=tiny", *TINY, *overrides],
         cwd=folder.parent,
@@ -131,7 +131,7 @@ def test_bad_input_is_named_before_anything_runs(tmp_path: Path, overrides: list
 
 
 def test_help_names_the_suites() -> None:
-    program = [sys.executable, "-m", "benchmarl_reciprocator.benchmark", "--help"]
+    program = [sys.executable, "-m", "benchmarl_reciprocator", "benchmark", "--help"]
     printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert "suite=quick" in printed
     assert "matrix_games, paper, quick" in printed

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarl_reciprocator import crossplay
+from benchmarl_reciprocator.commands import crossplay
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
 from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, contestants_of, pair_up, scripted_contestants

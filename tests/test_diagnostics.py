@@ -7,8 +7,8 @@ import warnings
 import pytest
 import torch
 
-from benchmarl_reciprocator.algorithms.reciprocity import ReciprocityWarning
-from benchmarl_reciprocator.influence.diagnostics import FailureSignatures
+from benchmarl_reciprocator.algorithms.reciprocity.callback.diagnostics import ReciprocityWarning
+from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures
 
 WINDOW = 5
 

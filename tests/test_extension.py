@@ -15,7 +15,7 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SocialDilemmaEnv, register_task
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SHORT = (

@@ -9,8 +9,8 @@ import torch
 from benchmarl.experiment import Experiment
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from benchmarl_reciprocator.evaluation.agents import Team, load_agents
-from benchmarl_reciprocator.evaluation.play import play, returns
+from benchmarl_reciprocator.agents.play import play, returns
+from benchmarl_reciprocator.agents.trained import Team, load_agents
 
 BALANCE = ("algorithm=reciprocator", "algorithm.observe_balance=True", "algorithm.observe_balance_scale=0.1")
 GRU = ("algorithm=ippo", "model=layers/gru", "task.grouping=one_group")

@@ -8,7 +8,12 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, OneHot, TensorSpec, Unbounded
 
-from benchmarl_reciprocator.algorithms.joint_batch import JointView, action_width, encode_action, episode_step
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import (
+    JointView,
+    action_width,
+    encode_action,
+    episode_step,
+)
 
 GROUPS = {"left": ["left_0", "left_1"], "right": ["right_0"]}
 OBSERVATIONS = Composite(

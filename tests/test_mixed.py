@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import MixedConfig
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 GROUPS = {"agent_0": ["agent_0"], "agent_1": ["agent_1"], "agent_2": ["agent_2"]}
 
@@ -129,7 +129,7 @@ def algorithm_reciprocity(**options):
     from dataclasses import fields
 
     from benchmarl_reciprocator import ReciprocatorConfig
-    from benchmarl_reciprocator.algorithms.reciprocity import ReciprocityConfig
+    from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 
     config = ReciprocatorConfig.get_from_yaml()
     values = {field.name: getattr(config, field.name) for field in fields(ReciprocityConfig)}

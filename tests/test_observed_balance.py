@@ -11,7 +11,7 @@ from torchrl.envs import TransformedEnv
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SocialDilemmaTask, influence_balance, reciprocal_reward
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.influence import ObservedBalance
 
 CNN = (

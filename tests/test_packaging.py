@@ -41,7 +41,7 @@ import hydra
 def main(cfg):
     assert cfg.greeting == "hello"
     assert "hydra_plugins.benchmarl_reciprocator_search_path" in sys.modules
-    heavy = {"torch", "benchmarl", "benchmarl_reciprocator", "benchmarl_reciprocator.registration"}
+    heavy = {"torch", "benchmarl", "benchmarl_reciprocator", "benchmarl_reciprocator.plugin.registration"}
     assert not heavy & set(sys.modules), heavy & set(sys.modules)
     print("reached the end")
 
@@ -98,7 +98,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, folder)
     for name in PLACES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -116,8 +116,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = Path(paths["scripts"]) / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
     # Python reads no .pth file in a folder that a .pth file names: that is how editable installs are found.
-    here = sysconfig.get_paths()
-    lines = dict.fromkeys([here["purelib"], here["platlib"]])
+    lines = [folder for folder in sys.path if folder.endswith("-packages")]
     (Path(paths["purelib"]) / "packages_of_the_tests.pth").write_text("\n".join(lines))
     return python
 

@@ -7,7 +7,7 @@ import torch
 from benchmarl.experiment import Experiment
 from tensordict import TensorDict
 
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 # BenchMARL names the layers of a sequence on its command line.
 CNN_AND_GRU = (

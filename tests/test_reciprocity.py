@@ -17,7 +17,7 @@ from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import ReciprocatorConfig, influence_balance, reciprocal_reward
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 
 class Spy:

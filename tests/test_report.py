@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarl_reciprocator.commands.report import write_report
 from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations, read_results
 from benchmarl_reciprocator.evaluation.statistics import (
     interquartile_mean,
@@ -18,7 +19,6 @@ from benchmarl_reciprocator.evaluation.statistics import (
     probability_of_improvement,
     show,
 )
-from benchmarl_reciprocator.report import write_report
 
 # Ten evaluations of two episodes: an agent's return rises from 0 to 9 over training.
 EVALUATIONS = 10

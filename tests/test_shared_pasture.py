@@ -19,8 +19,8 @@ from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SharedPasture, SharedPastureEnv, SocialDilemmaClass, SocialDilemmaTask
-from benchmarl_reciprocator.animate import animate
-from benchmarl_reciprocator.crossplay import main as crossplay
+from benchmarl_reciprocator.commands.animate import animate
+from benchmarl_reciprocator.commands.crossplay import main as crossplay
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.pasture.players import PLAYERS, direction
 from benchmarl_reciprocator.tasks.pasture.shared_pasture import PATCH_RING, PastureRules, graze, regrow, turned_ring
@@ -250,7 +250,7 @@ def test_trains_by_discrete_and_continuous_actions(algorithm: str, continuous: b
 
 @pytest.mark.parametrize("continuous", [True, False])
 def test_video_and_gif(continuous: bool, small_experiment, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarl_reciprocator.task_callback._why_no_mp4", lambda: "no encoder")
+    monkeypatch.setattr("benchmarl_reciprocator.plugin.task_callback._why_no_mp4", lambda: "no encoder")
     overrides = ("experiment.render=True", "experiment.loggers=[csv]", "experiment.checkpoint_at_end=True")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import benchmarl_reciprocator.conf
-from benchmarl_reciprocator.suite import FAILURE, PROGRESS, RECORD, Run, expand, failure, is_done, iterations_done
+from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, RECORD
+from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
 
 SUITES = Path(benchmarl_reciprocator.conf.__file__).parent / "suite"
 SUITE = {

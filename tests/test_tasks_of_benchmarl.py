@@ -7,7 +7,7 @@ import torch
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 
 class Rewards(Callback):

@@ -11,9 +11,11 @@ import torch
 
 axelrod = pytest.importorskip("axelrod")
 
-from benchmarl_reciprocator import SocialDilemmaTask, tournament  # noqa: E402
-from benchmarl_reciprocator.evaluation.agents import ScriptedAgent, load_agents  # noqa: E402
-from benchmarl_reciprocator.evaluation.play import play, returns  # noqa: E402
+from benchmarl_reciprocator import SocialDilemmaTask  # noqa: E402
+from benchmarl_reciprocator.agents.agent import ScriptedAgent  # noqa: E402
+from benchmarl_reciprocator.agents.play import play, returns  # noqa: E402
+from benchmarl_reciprocator.agents.trained import load_agents  # noqa: E402
+from benchmarl_reciprocator.commands import tournament  # noqa: E402
 
 
 def task_of(name: str, **options: object):

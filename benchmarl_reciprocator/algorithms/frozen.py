@@ -15,10 +15,10 @@ from torch import Tensor
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
-from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig
-from benchmarl_reciprocator.algorithms.reciprocator import groups_of
-from benchmarl_reciprocator.evaluation.agents import Agent, load_agents
-from benchmarl_reciprocator.evaluation.play import check_seating
+from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.play import check_seating
+from benchmarl_reciprocator.agents.trained import load_agents
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import seats
 

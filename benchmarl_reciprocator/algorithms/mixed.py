@@ -13,8 +13,8 @@ from benchmarl.environments.common import TaskClass
 from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
-from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
 from benchmarl_reciprocator.algorithms.scripted import ScriptedConfig, players_of
+from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
 
 
 class Mixed(EnsembleAlgorithm):

@@ -10,7 +10,7 @@ from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
 
-from benchmarl_reciprocator.algorithms.reciprocator import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
 
 
 class NotTrained(Algorithm):
@@ -51,3 +51,10 @@ class NotTrainedConfig(YamlInThisPackage, AlgorithmConfig):
     @staticmethod
     def supports_discrete_actions() -> bool:
         return True
+
+
+def groups_of(member: Algorithm) -> list[str]:
+    """The groups that an algorithm has in its experiment: all, or its own in a mixed population."""
+    algorithm = member.experiment.algorithm
+    members = getattr(algorithm, "algorithms_map", dict.fromkeys(member.group_map, algorithm))
+    return [group for group, other in members.items() if other is member]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.ippo import Ippo, IppoConfig
-from benchmarl.utils import _read_yaml_config
-from omegaconf import OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
-from benchmarl_reciprocator.algorithms import CONF_FOLDER
-from benchmarl_reciprocator.algorithms.reciprocity import Reciprocity, ReciprocityConfig
+from benchmarl_reciprocator.algorithms.not_trained import groups_of
+from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
+from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
 
 
 class ReciprocatorMixin:
@@ -41,25 +41,6 @@ class ReciprocatorMixin:
     def _get_loss(self, group: str, policy_for_loss, continuous: bool):
         self.reciprocity.add_group(group, self.reciprocity_config)
         return super()._get_loss(group, policy_for_loss, continuous)
-
-
-def groups_of(member: Algorithm) -> list[str]:
-    """The groups that an algorithm has in its experiment: all, or its own in a mixed population."""
-    algorithm = member.experiment.algorithm
-    members = getattr(algorithm, "algorithms_map", dict.fromkeys(member.group_map, algorithm))
-    return [group for group, other in members.items() if other is member]
-
-
-class YamlInThisPackage:
-    """Loads the default yaml of an algorithm's configuration from this package instead of BenchMARL's."""
-
-    @classmethod
-    def get_from_yaml(cls, path: str | None = None):
-        """The configuration of the yaml file at ``path``, or of the one that ships."""
-        default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
-        # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
-        loaded = OmegaConf.create({"algorithm": _read_yaml_config(str(path if path is not None else default))})
-        return cls(**OmegaConf.to_container(loaded, resolve=True)["algorithm"])
 
 
 class Reciprocator(ReciprocatorMixin, Ippo):

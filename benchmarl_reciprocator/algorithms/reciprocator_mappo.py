@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.mappo import Mappo, MappoConfig
 
-from benchmarl_reciprocator.algorithms.reciprocator import ReciprocatorMixin, YamlInThisPackage
-from benchmarl_reciprocator.algorithms.reciprocity import ReciprocityConfig
+from benchmarl_reciprocator.algorithms.reciprocator import ReciprocatorMixin
+from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
+from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
 
 
 class ReciprocatorMappo(ReciprocatorMixin, Mappo):

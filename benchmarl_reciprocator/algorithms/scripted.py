@@ -17,8 +17,7 @@ from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
 from torchrl.modules import ProbabilisticActor
 
-from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig
-from benchmarl_reciprocator.algorithms.reciprocator import groups_of
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of
 
 MEMORY = "memory"
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from benchmarl.algorithms.common import AlgorithmConfig
-from benchmarl.environments.common import TaskClass
-from benchmarl.experiment import ExperimentConfig
-from benchmarl.models.common import ModelConfig
 from omegaconf import OmegaConf
 
-import benchmarl_reciprocator
+from benchmarl_reciprocator.agents.setup import algorithms_by_group, read_setup
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
-from benchmarl_reciprocator.evaluation.agents import algorithms_by_group
-from benchmarl_reciprocator.suite import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -82,7 +78,7 @@ def find_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
     Raises:
         ValueError: if a place does not exist, or no checkpoint was found.
     """
-    benchmarl_reciprocator.register()
+    register()
     found: dict[Path, Checkpoint] = {}
     for place in places:
         if not place.exists():
@@ -162,31 +158,6 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
             stacklevel=2,
         )
     return task, _one_for_each_seed(able, task)
-
-
-class Setup(NamedTuple):
-    """What BenchMARL saves of an experiment beside its checkpoints, in this order."""
-
-    task: TaskClass
-    options: dict[str, Any]
-    algorithm: AlgorithmConfig
-    model: ModelConfig
-    seed: int
-    experiment: ExperimentConfig
-    critic_model: ModelConfig
-
-
-def read_setup(checkpoint: Path) -> Setup:
-    """What the experiment of a checkpoint was made of.
-
-    Raises:
-        ValueError: if it is not there.
-    """
-    config = checkpoint.resolve().parent.parent / "config.pkl"
-    if not config.is_file():
-        raise ValueError(f"there is no {config}, allowed: a checkpoint in the folder of its experiment")
-    with open(config, "rb") as opened:
-        return Setup(*(pickle.load(opened) for _ in Setup._fields))
 
 
 def _newest_of_each(folder: Path) -> list[Path]:

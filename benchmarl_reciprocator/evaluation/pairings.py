@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +13,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarl_reciprocator.evaluation.agents import Agent, ScriptedAgent, load_agents
+from benchmarl_reciprocator.agents.agent import Agent, ScriptedAgent
+from benchmarl_reciprocator.agents.play import play, returns
+from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
-from benchmarl_reciprocator.evaluation.play import play, returns
+from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -235,34 +234,6 @@ def _seated(
         else:
             agents.append(loaded(contestant.checkpoints[seed].file)[contestant.trained_in(seat)])
     return agents
-
-
-def digest_of(identity: dict[str, Any]) -> str:
-    """A short name for all that decides what comes out."""
-    return hashlib.sha1(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def earlier_record(file: Path) -> dict[str, Any] | None:
-    """The record that an earlier command left, if it can be read."""
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError as error:
-        warnings.warn(f"{file} cannot be read ({error!r}): played again", stacklevel=2)
-        return None
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write ``content`` as a whole or not at all."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, default=str))
-    os.replace(partial, file)
-
-
-def slug(name: str) -> str:
-    """``name`` for use in a file's name."""
-    return "".join(character if character.isalnum() else "_" for character in name.lower()).strip("_")[:40]
 
 
 def as_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.suite import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
 
 # What identifies a run in every table below.
 RUN = ["task", "population", "seed"]

@@ -16,7 +16,7 @@ class BenchmarlReciprocatorSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         if "benchmarl" not in sys.modules:
             return
-        from benchmarl_reciprocator.registration import register
+        from benchmarl_reciprocator.plugin.registration import register
 
         register()
         search_path.append(provider="benchmarl-reciprocator", path="pkg://benchmarl_reciprocator.conf")

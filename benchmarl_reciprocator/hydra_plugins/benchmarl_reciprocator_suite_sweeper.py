@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 
 class SuiteSweeper(Sweeper):
-    """Runs what is missing of ``suite``, see :func:`benchmarl_reciprocator.benchmark.sweep`."""
+    """Runs what is missing of ``suite``, see :func:`benchmarl_reciprocator.commands.benchmark.sweep`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra.core.plugins import Plugins
@@ -27,7 +27,7 @@ class SuiteSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
-        from benchmarl_reciprocator.benchmark import sweep
+        from benchmarl_reciprocator.commands.benchmark import sweep
 
         return sweep(self.config, self.hydra_context.config_loader, self.launcher, arguments)
 

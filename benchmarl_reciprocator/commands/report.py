@@ -1,6 +1,6 @@
 """A report from result files alone: tables, statistics and figures in one folder.
 
-    python -m benchmarl_reciprocator.report <folder>
+    benchmarl-reciprocator report <folder>
 
 The folder is a suite's, or any that BenchMARL's own commands filled (``benchmarl.run -m ...``). The report is written
 to ``<folder>/report``: ``report.md``, ``report.html`` (one file, needs no network), tables as CSV and LaTeX, figures as
@@ -25,6 +25,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.figures import plot_curves, plot_intervals, plot_profiles
+from benchmarl_reciprocator.evaluation.layout import runs_folder
+from benchmarl_reciprocator.evaluation.records import slug
 from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows, read_results
 from benchmarl_reciprocator.evaluation.statistics import (
     FEW_SEEDS,
@@ -34,7 +36,6 @@ from benchmarl_reciprocator.evaluation.statistics import (
     show,
 )
 from benchmarl_reciprocator.evaluation.tables import markdown
-from benchmarl_reciprocator.suite import runs_folder, slug
 
 # The first of these that a task measures is its measure of cooperation.
 COOPERATION = {
@@ -369,17 +370,16 @@ def _html(text: str, output: Path) -> str:
     )
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line, write the report and print its first table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmarl-reciprocator report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="results of a suite or of BenchMARL's own commands")
     parser.add_argument("--output", type=Path, default=None, help="where the report goes; default: <folder>/report")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
     if not arguments.folder.is_dir():
         parser.error(f"folder={str(arguments.folder)!r} is not allowed, allowed: a folder of results")
     warnings.filterwarnings("ignore", category=RuntimeWarning)
     sys.stdout.write(write_report(arguments.folder, arguments.output) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

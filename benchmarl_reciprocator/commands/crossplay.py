@@ -1,6 +1,6 @@
 """Cross-play: every population against every other, against itself and against scripted players.
 
-    python -m benchmarl_reciprocator.crossplay <checkpoints or folders> [task=social_dilemmas/<name>] [task.x=y ...]
+    benchmarl-reciprocator crossplay <checkpoints or folders> [task=social_dilemmas/<name>] [task.x=y ...]
 
 A population is all checkpoints of one label over seeds, each the newest of its run. Every pairing is on disk as soon as
 it is played; the same command goes on with what is missing.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarl_reciprocator.commands.arguments import split_inputs
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.figures import heat_map, shares_over_time
 from benchmarl_reciprocator.evaluation.meta_game import analyse
@@ -28,11 +29,11 @@ from benchmarl_reciprocator.evaluation.pairings import (
     pair_up,
     play_missing,
     scripted_contestants,
-    write_json,
 )
+from benchmarl_reciprocator.evaluation.provenance import add_setting
+from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
 from benchmarl_reciprocator.evaluation.tables import markdown
-from benchmarl_reciprocator.runs import add_setting
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # Whom published tables play against.
@@ -79,7 +80,7 @@ def crossplay(
     analysis = meta_game(table, names, task)
     write_json(folder / "equilibria.json", analysis)
     text = report(table, names, task, analysis, folder)
-    add_setting(folder / "setting.json", "python -m benchmarl_reciprocator.crossplay")
+    add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")
     return folder, text
 
 
@@ -254,10 +255,10 @@ def _draw(cells: pd.DataFrame, names: list[str], quantity: str, label: str, file
     heat_map(*np.moveaxis(matrices, -1, 0), names, label, file)
 
 
-def main() -> int:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line, play and report."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarl_reciprocator.crossplay",
+        prog="benchmarl-reciprocator crossplay",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -266,7 +267,7 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=200, help="of each pairing")
     parser.add_argument("--output", type=Path, default=None, help="where the results go (default: crossplay/<task>)")
     # Overrides may come between the options.
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args(command_line)
     if arguments.episodes < 1:
         parser.error(f"--episodes={arguments.episodes} is not allowed, allowed: an integer >= 1")
     places, overrides = split_inputs(arguments.inputs)
@@ -276,13 +277,3 @@ def main() -> int:
         parser.error(str(error))
     sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
     return 0
-
-
-def split_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Places on disk, and overrides of the task, as they come on the command line."""
-    overrides = [entry for entry in inputs if entry.startswith(("task=", "task."))]
-    return [Path(entry) for entry in inputs if entry not in overrides], overrides
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
 """Runs a suite, and reports it: populations x tasks x seeds by one command.
 
-    python -m benchmarl_reciprocator.benchmark suite=quick
-    python -m benchmarl_reciprocator.benchmark suite=coins suite.seeds=3 folder=results experiment.lr=0.001
-    python -m benchmarl_reciprocator.benchmark suite=quick +suite.populations.mine=my_algorithm hydra/launcher=ray
+    benchmarl-reciprocator benchmark suite=quick
+    benchmarl-reciprocator benchmark suite=coins suite.seeds=3 folder=results experiment.lr=0.001
+    benchmarl-reciprocator benchmark suite=quick +suite.populations.mine=my_algorithm hydra/launcher=ray
 
 Every run is an ordinary BenchMARL experiment in a folder of its own. Results are on disk as they come; the same command
 goes on with what is missing, runs that were killed from their last checkpoint.
@@ -38,9 +38,10 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 import benchmarl_reciprocator.conf
-from benchmarl_reciprocator.report import write_report
-from benchmarl_reciprocator.runs import run
-from benchmarl_reciprocator.suite import FAILURE, Run, expand, failure, is_done, iterations_done
+from benchmarl_reciprocator.commands.report import write_report
+from benchmarl_reciprocator.evaluation.layout import FAILURE
+from benchmarl_reciprocator.suites.run import run
+from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
 
 OF_THE_SUITE = ("suite", "folder")
 
@@ -167,19 +168,19 @@ def _show_progress(folder: Path, runs: Sequence[Run], total: int, finished: Even
         bar.update(iterations_done(folder, runs) - bar.n)
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line and run the suite; errors of the user's are a few lines, not a traceback."""
-    if {"-h", "--help"} & set(sys.argv):
+    arguments = list(sys.argv[1:] if command_line is None else command_line)
+    if {"-h", "--help"} & set(arguments):
         # Hydra's own would compose one run, which a suite alone does not tell.
         suites = (Path(benchmarl_reciprocator.conf.__file__).parent / "suite").glob("*.yaml")
         sys.stdout.write(f"{__doc__}\nSuites: {', '.join(sorted(file.stem for file in suites))}\n")
-        return
-    sys.argv.append("--multirun")
+        return 0
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments, "--multirun"]
     try:
         benchmark()
     except ValueError as error:
         sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()
+    finally:
+        sys.argv = before
+    return 0

@@ -85,7 +85,7 @@ class TaskCallback(Callback):
                 logger.experiment.video_format = "pt"
                 warnings.warn(
                     "evaluation videos are saved as tensors (.pt), since mp4 needs torchvision with write_video and av "
-                    f"({reason}). A GIF: python -m benchmarl_reciprocator.animate <checkpoint> <file.gif>",
+                    f"({reason}). A GIF: benchmarl-reciprocator animate <checkpoint> <file.gif>",
                     stacklevel=2,
                 )
 

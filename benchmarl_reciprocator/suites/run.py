@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
@@ -21,10 +14,10 @@ from benchmarl.hydra_config import load_experiment_from_hydra
 from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDictBase
 
-from benchmarl_reciprocator.registration import register
-from benchmarl_reciprocator.suite import PROGRESS, RECORD
+from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
+from benchmarl_reciprocator.evaluation.provenance import setting
+from benchmarl_reciprocator.plugin.registration import register
 
-PACKAGES = ("benchmarl-reciprocator", "benchmarl", "torchrl", "tensordict", "torch")
 # How often in a run its state is saved, so that a killed one goes on from there.
 CHECKPOINTS = 5
 
@@ -104,29 +97,3 @@ def _resumed(folder: Path) -> Experiment | None:
         except Exception as error:  # a file that was being written when the run was killed fails in all kinds of ways
             warnings.warn(f"{checkpoint} cannot be read ({error!r}): left out", stacklevel=2)
     return None
-
-
-def setting() -> dict[str, Any]:
-    """Hardware, versions and git commit behind a result."""
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "commit": commit.stdout.strip() or None,
-    }
-
-
-def add_setting(file: Path, program: str) -> None:
-    """Note the command, hardware and versions behind results. A folder can be filled by several commands: the setting
-    of each is kept.
-
-    Args:
-        file (Path): json, a list with an entry for each command.
-        program (str): the command without its arguments, such as ``"python -m benchmarl_reciprocator.crossplay"``.
-    """
-    now = {"command": " ".join([program, shlex.join(sys.argv[1:])]).strip(), **setting()}
-    earlier = [entry for entry in json.loads(file.read_text()) if entry != now] if file.is_file() else []
-    file.write_text(json.dumps([*earlier, now], indent=1))

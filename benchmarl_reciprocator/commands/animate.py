@@ -1,6 +1,6 @@
 """A GIF of one episode of trained policies, from a checkpoint.
 
-    python -m benchmarl_reciprocator.animate <checkpoint> <file.gif>
+    benchmarl-reciprocator animate <checkpoint> <file.gif>
 
 Works for every task that renders, those of BenchMARL included.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarl.experiment import Experiment
 from PIL import Image
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-import benchmarl_reciprocator
+from benchmarl_reciprocator.plugin.registration import register
 
 
 def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: int = 0) -> int:
@@ -37,7 +38,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
     """
     if not checkpoint.is_file():
         raise ValueError(f"checkpoint={str(checkpoint)!r} is not allowed, allowed: a file that an experiment saved")
-    benchmarl_reciprocator.register()
+    register()
     with tempfile.TemporaryDirectory() as folder:
         # A folder of its own: setting an experiment up writes files, and the checkpoint's are not to change.
         patch = {"save_folder": folder, "loggers": [], "create_json": False, "evaluation_episodes": 1}
@@ -72,19 +73,18 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
     return len(frames)
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line and write the GIF."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmarl-reciprocator animate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path, help="file that an experiment saved, such as .../checkpoint_81920.pt")
     parser.add_argument("file", type=Path, help="where the GIF goes")
     parser.add_argument("--seconds-per-step", type=float, default=0.3, help="how long a frame stands")
     parser.add_argument("--seed", type=int, default=0, help="of the actions and the environment")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
     try:
         animate(arguments.checkpoint, arguments.file, arguments.seconds_per_step, arguments.seed)
     except ValueError as error:
         parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()
+    return 0

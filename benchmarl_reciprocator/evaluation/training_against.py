@@ -15,9 +15,10 @@ import torch
 from benchmarl.algorithms import algorithm_config_registry
 from benchmarl.experiment import Experiment
 
+from benchmarl_reciprocator.agents.setup import Setup, read_setup
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
-from benchmarl_reciprocator.algorithms.reciprocity import STATE_KEY, Reciprocity
-from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint, Setup, read_setup
+from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
+from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.pairings import Contestant
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass

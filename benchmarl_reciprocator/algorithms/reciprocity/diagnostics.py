@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 
+class ReciprocityWarning(UserWarning):
+    """A known failure signature of the method, and what to change."""
+
+
 class FailureSignatures:
     """Watches training and names each known way to fail once, when it is seen, with what to change.
 

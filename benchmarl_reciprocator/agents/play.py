@@ -9,7 +9,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from benchmarl_reciprocator.evaluation.agents import Agent
+from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import joint_entry, seats
 

@@ -11,7 +11,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torchrl.data import Composite, Unbounded
 
-from benchmarl_reciprocator.algorithms.joint_batch import JointView
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import JointView
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # Group of all agents, where one model serves them

@@ -1,6 +1,6 @@
 """A tournament of trained policies with the strategies of the Axelrod library (optional extra ``axelrod``).
 
-    python -m benchmarl_reciprocator.tournament <checkpoints or folders> [task.x=y ...] [--strategies first]
+    benchmarl-reciprocator tournament <checkpoints or folders> [task.x=y ...] [--strategies first]
 
 For matrix games of two players with two actions. Every trained agent plays a round robin with the library's strategies,
 one at a time: agents of other seeds and populations do not change its rank. What was played is on disk; the same
@@ -23,13 +23,15 @@ import torch
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 from tqdm import tqdm
 
-from benchmarl_reciprocator.crossplay import split_inputs
-from benchmarl_reciprocator.evaluation.agents import Agent, load_agents
+from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.trained import load_agents
+from benchmarl_reciprocator.commands.arguments import split_inputs
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
-from benchmarl_reciprocator.evaluation.pairings import contestants_of, digest_of, earlier_record, slug, write_json
+from benchmarl_reciprocator.evaluation.pairings import contestants_of
+from benchmarl_reciprocator.evaluation.provenance import add_setting
+from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
 from benchmarl_reciprocator.evaluation.tables import markdown
-from benchmarl_reciprocator.runs import add_setting
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -171,7 +173,7 @@ def tournament(
     table = pd.DataFrame(rows)
     table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
     text = report(table, task, folder, setting)
-    add_setting(folder / "setting.json", "python -m benchmarl_reciprocator.tournament")
+    add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
     return folder, text
 
 
@@ -302,10 +304,10 @@ def report(table: pd.DataFrame, task: SocialDilemmaClass, folder: Path, setting:
     return text
 
 
-def main() -> int:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line, play and report."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarl_reciprocator.tournament",
+        prog="benchmarl-reciprocator tournament",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -314,7 +316,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=None, help="of a match (default: the task's max_steps)")
     parser.add_argument("--repetitions", type=int, default=10, help="of every match")
     parser.add_argument("--output", type=Path, default=None, help="where the results go (default: tournament/<task>)")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args(command_line)
     for option in ("turns", "repetitions"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
@@ -328,7 +330,3 @@ def main() -> int:
         parser.error(str(error))
     sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,9 +17,9 @@ from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
 
-from benchmarl_reciprocator import tasks
+from benchmarl_reciprocator import algorithms, tasks
 from benchmarl_reciprocator.algorithms import shipped_algorithms
-from benchmarl_reciprocator.task_callback import TaskCallback, needs_joint_group
+from benchmarl_reciprocator.plugin.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
     SocialDilemmaClass,
     SocialDilemmaTask,
@@ -27,15 +27,13 @@ from benchmarl_reciprocator.tasks.task import (
     task_enum,
 )
 
-PACKAGE = __name__.rpartition(".")[0]
-
 
 def register() -> None:
     """Register everything that ships. Calling it again changes nothing."""
     if "reciprocator" in algorithm_config_registry:
         return
     for name in shipped_algorithms():
-        register_algorithm(importlib.import_module(f"{PACKAGE}.algorithms.{name}"))
+        register_algorithm(importlib.import_module(f"{algorithms.__name__}.{name}"))
     modules = {
         module.name.rpartition(".")[2]: module.name
         for module in pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}.")

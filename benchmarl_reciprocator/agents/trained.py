@@ -1,11 +1,10 @@
-"""Agents that can take any seat of a game: those of BenchMARL checkpoints, and scripted players."""
+"""Agents of BenchMARL checkpoints."""
 
 from __future__ import annotations
 
 import io
 import tempfile
 import warnings
-from abc import ABC, abstractmethod
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,89 +13,15 @@ import torch
 from benchmarl.experiment import Experiment
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torch.distributions import Categorical
 from torchrl.data import Composite
-from torchrl.envs.utils import ExplorationType, exploration_type
 
-import benchmarl_reciprocator
-from benchmarl_reciprocator.algorithms.mixed import MixedConfig
-from benchmarl_reciprocator.algorithms.reciprocity import STATE_KEY
+from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.setup import algorithms_by_group
 from benchmarl_reciprocator.influence import ObservedBalance
 from benchmarl_reciprocator.tasks.groups import seats
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 IS_INIT = "is_init"
-
-
-class Agent(ABC):
-    """Somebody who plays a game, in any seat of it.
-
-    Everything an agent is shown is in the order of seats from that one on which is the first to *it*: a trained agent
-    finds itself where it was trained, whatever seat it has taken. What it has to keep through an episode is its memory,
-    which is handed around, so that an agent can play in several places at once.
-
-    Attributes:
-        place (int, optional): which place in that order is its own; ``None`` for one that belongs in no seat more than
-            in another, and is itself the first.
-        looks_back (bool): whether it takes in what all did, see :meth:`look_back`.
-    """
-
-    place: int | None = None
-    looks_back: bool = False
-
-    @abstractmethod
-    def start(self, n_envs: int) -> TensorDictBase:
-        """Its memory at the start of an episode, ``[B]`` for ``B`` environments."""
-
-    @abstractmethod
-    def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
-        """Choose an action: drawn, or the most likely where TorchRL's exploration type is deterministic.
-
-        Args:
-            observations (Tensor): ``[B, N, *O]``, of all agents.
-            memory (TensorDictBase): ``[B]``.
-
-        Returns:
-            tuple[Tensor, TensorDictBase]: its actions ``[B]``, integers, and its memory after them.
-        """
-
-    def look_back(self, observations: Tensor, state: Tensor, actions: Tensor, memory: TensorDictBase) -> TensorDictBase:
-        """Take in what all did.
-
-        Args:
-            observations (Tensor): ``[B, N, *O]`` before the step.
-            state (Tensor): ``[B, *S]``, the global state before it.
-            actions (Tensor): ``[B, N]``, of all agents.
-            memory (TensorDictBase): ``[B]``, after :meth:`act`.
-
-        Returns:
-            TensorDictBase: ``[B]``, its memory for the next step.
-        """
-        return memory
-
-    def first_seat(self, seat: int, n_agents: int) -> int:
-        """The seat that is the first to it when it sits in ``seat``."""
-        return (seat - (self.place or 0)) % n_agents
-
-
-class ScriptedAgent(Agent):
-    """A scripted player as an agent.
-
-    Args:
-        player (Player): of the task's ``players()``.
-    """
-
-    def __init__(self, player: Any) -> None:
-        self.player = player
-
-    def start(self, n_envs: int) -> TensorDictBase:
-        return TensorDict({"memory": torch.zeros(n_envs, self.player.memory_size)}, [n_envs])
-
-    def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
-        probabilities, after = self.player(observations[:, 0], memory.get("memory"))
-        memory = memory.clone(recurse=False).set("memory", after)
-        if exploration_type() == ExplorationType.DETERMINISTIC:
-            return probabilities.argmax(-1), memory
-        return Categorical(probs=probabilities).sample(), memory
 
 
 class TrainedAgent(Agent):
@@ -168,7 +93,7 @@ class Team:
 
     def __init__(self, experiment: Experiment) -> None:
         env = experiment.test_env
-        if not isinstance(experiment.task, benchmarl_reciprocator.SocialDilemmaClass):
+        if not isinstance(experiment.task, SocialDilemmaClass):
             raise ValueError(
                 f"task={experiment.environment_name}/{experiment.task_name} is not allowed, allowed: "
                 "social_dilemmas/..., whose agents can be seated"
@@ -212,7 +137,6 @@ def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any
     Raises:
         ValueError: if it cannot be loaded.
     """
-    benchmarl_reciprocator.register()
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),
@@ -245,23 +169,12 @@ def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any
 
 
 def _leave_out_buffers(saved: dict[str, Any]) -> None:
-    for key in saved:
-        if key.startswith("buffer_"):
+    """Set every replay buffer to ``None``: BenchMARL's, by group, and those that callbacks keep as ``"buffer"``."""
+    for key, value in saved.items():
+        if isinstance(key, str) and (key == "buffer" or key.startswith("buffer_")):
             saved[key] = None
-    if STATE_KEY in saved:
-        saved[STATE_KEY]["learner"]["buffer"] = None
-
-
-def algorithms_by_group(config: Any, group_map: dict[str, list[str]]) -> dict[str, str]:
-    """Name of the algorithm of every group, as on the command line.
-
-    Args:
-        config (AlgorithmConfig): of the experiment.
-        group_map (dict): agents' names by group.
-    """
-    if isinstance(config, MixedConfig):
-        return config.assign(group_map)
-    return dict.fromkeys(group_map, config.associated_class().__name__.lower())
+        elif type(value) is dict:
+            _leave_out_buffers(value)
 
 
 def _hidden_states(experiment: Experiment) -> TensorDict:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-RECORD = "run.json"
-FAILURE = "failure.txt"
-PROGRESS = "progress"
+from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, RECORD
+from benchmarl_reciprocator.evaluation.records import slug
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,6 @@ class Run:
         """Its folder below a suite's ``runs/``: the same for the same overrides, and for no others."""
         digest = hashlib.sha1("\n".join(self.overrides).encode()).hexdigest()[:8]
         return f"{slug(self.task)}/{slug(self.population)}-{digest}/seed_{self.seed}"
-
-
-def slug(name: str) -> str:
-    """``name`` for use in the name of a file or folder."""
-    return re.sub(r"\W+", "_", name.lower()).strip("_") or "run"
 
 
 def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
@@ -86,12 +79,6 @@ def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict
             )
         by_name[str(name)] = value
     return by_name
-
-
-def runs_folder(folder: Path) -> Path:
-    """Where the runs in ``folder`` are: a suite's in its ``runs/``, beside which other results may lie."""
-    runs = folder / "runs"
-    return runs if runs.is_dir() else folder
 
 
 def is_done(folder: Path, run: Run) -> bool:

@@ -1,0 +1,1 @@
+"""The reciprocal reward inside a BenchMARL experiment."""
