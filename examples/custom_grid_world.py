@@ -18,7 +18,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator import Beam, GridRules, GridWorldEnv, register_task
-from benchmarl_reciprocator.tasks.grid.world import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 
 # O ore may appear, P start, @ wall.
 MAP = """
@@ -62,7 +62,7 @@ class MiningEnv(GridWorldEnv):
         super().start(where)
         self._struck = self._struck.masked_fill(where[:, None, None], 0)
 
-    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         reach = self.reached("mine").flatten(2)
         hits_gold = self.things.gather(1, reach.squeeze(-1)) == self.things_named["gold"]
         iron = self.change(reach, "iron", into="nothing").float()

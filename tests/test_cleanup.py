@@ -190,7 +190,7 @@ def test_maps(name: str) -> None:
     # As many agents as there can be.
     env = make_task(map=name, n_agents=10).options.make_env(num_envs=2, device="cpu", seed=0)
     env.reset()
-    assert count(env, "waste").tolist() == [MAPS[name].count("H")] * 2
+    assert count(env, "waste").tolist() == ["".join(MAPS[name]).count("H")] * 2
 
 
 def test_published_numbers() -> None:
@@ -237,7 +237,7 @@ def test_a_map_needs_no_python(small_experiment) -> None:
     ("changes", "message"),
     [
         ({"variant": "new"}, r"task.variant='new' is not allowed, allowed: small \| ssdg \| melting_pot \| socialjax"),
-        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: small \| ssdg \| melting_pot, or a list of rows"),
+        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: melting_pot \| small \| ssdg, or a list of rows"),
         (
             {"map": ["HRPPB", "HAPPB"]},
             r"task.map, row 2, column 2='A' is not allowed, allowed: '@' 'B' 'H' 'R' 'S' 'P' ' '",

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchrl.envs.utils import check_env_specs, step_mdp
 
-from benchmarl_reciprocator.tasks.grid.map import ray_cells, read_map, window_cells
-from benchmarl_reciprocator.tasks.grid.world import ACTIONS, OBSERVATIONS, Beam, GridRules, GridWorldEnv, resolve_moves
+from benchmarl_reciprocator.tasks.grid.appearance import OBSERVATIONS
+from benchmarl_reciprocator.tasks.grid.firing import Firing
+from benchmarl_reciprocator.tasks.grid.map import ray_cells, read_map, shipped_maps, window_cells
+from benchmarl_reciprocator.tasks.grid.movement import resolve_moves
+from benchmarl_reciprocator.tasks.grid.rules import ACTIONS, Beam, GridRules
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.groups import joint_entry
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
@@ -52,7 +56,7 @@ class Field(GridWorldEnv):
             **options,
         )
 
-    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         gems = self.take("gem")
         self.change(self.reached("hit"), "gem", into="stone")
         return gems.float(), {"gems": gems}
@@ -334,7 +338,7 @@ def reference_view(env: Field, b: int, seat: int) -> np.ndarray:
             cell = env.grid.layout[row, column].item()
             if thing := env.things[b, cell].item():
                 world[row, column, thing - 1] = 1
-            if beam := env._beamed[b, cell].item() // env._beam_unit:
+            if beam := env.beam_over[b, cell].item():
                 world[row, column, n_things - 2 + beam] = 1
             for other in range(n_agents):
                 if cell < env.grid.wall and env.cells[b, other].item() == cell:
@@ -521,3 +525,25 @@ def test_what_always_holds(n_agents: int, actions: str, timeout: int, seed: int)
 def test_bad_input_is_one_clear_error(rows: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Field(rows, **options)
+
+
+def test_a_beam_that_an_unknown_thing_stops_is_one_clear_error() -> None:
+    env = Field(ROOM)
+    with pytest.raises(ValueError, match=r"what stops the beam 'hit'.*nothing, wall, gem"):
+        Firing(
+            {"hit": Beam(2, 1, 0, "#FF0000", "glass")},
+            5,
+            env.grid,
+            {"nothing": 0, "wall": 1, "gem": 2},
+            1,
+            2,
+            env.device,
+        )
+
+
+def test_shipped_maps_are_rows_without_their_comment() -> None:
+    for game in ("cleanup", "harvest"):
+        maps = shipped_maps(game)
+        assert "small" in "".join(maps)
+        for rows in maps.values():
+            assert len({len(row) for row in rows}) == 1 and set(rows[0]) == {"@"} == set(rows[-1])

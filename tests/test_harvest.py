@@ -178,7 +178,7 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: small_open \| .*partitioned, or a list of rows"),
+        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: open \| .*ssdg, or a list of rows"),
         ({"map": ["PP  "]}, r"task.map, number of apple cells 'A'=0 is not allowed, allowed: at least 1"),
         ({"map": ["APP", "BPP"]}, r"task.map, row 2, column 1='B' is not allowed, allowed: '@' 'A' 'P' ' '"),
         ({"regrowth": [0.0, 1.2]}, r"task.regrowth, for 1 apples near=1.2 is not allowed, allowed: 0 <= probability"),

@@ -121,12 +121,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_wheel_holds_every_module_and_yaml(wheel: Path) -> None:
+def test_wheel_holds_every_module_and_its_data(wheel: Path) -> None:
     expected = {
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in PLACES.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml")
+        if path.suffix in (".py", ".yaml", ".txt")
     }
     assert f"{PLUGINS}benchmarl_reciprocator_search_path.py" in expected
     assert files_in(wheel) == {name.replace(PLUGINS, "hydra_plugins/") for name in expected}

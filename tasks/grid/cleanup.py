@@ -8,84 +8,14 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.grid.world import (
-    Beam,
-    GridRules,
-    GridWorldEnv,
-    GridWorldOptions,
-    check_probability,
-    check_width,
-    grid_metrics,
-    mean_over_steps,
-)
+from benchmarl_reciprocator.tasks.grid.map import shipped_maps
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps
+from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
+from benchmarl_reciprocator.tasks.grid.rules import Beam, GridRules, check_probability, check_width
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.options import check_option
 
-# B orchard, H river with waste at the start, R river that may get waste, S river that never does, P start, @ wall.
-MAPS = {
-    "small": """
-@@@@@@@@@@@
-@HR P PBBB@
-@RHP P BBB@
-@HR P PBBB@
-@RHP P BBB@
-@HR P PBBB@
-@@@@@@@@@@@
-""",
-    # 25 by 18, river and orchard face each other along the map: drawn for this package, with the size and structure of
-    # the map in Sequential Social Dilemma Games.
-    "ssdg": """
-@@@@@@@@@@@@@@@@@@
-@HRRH       BBBBB@
-@RRHHR       BBBB@
-@RHHRRH  P   BBBB@
-@HHRRHH     BBBBB@
-@HRRHH     PBBBBB@
-@RRHH    P  BBBBB@
-@RHHR        BBBB@
-@HHRRH    P BBBBB@
-@HRRHHR      BBBB@
-@RRHHRR      BBBB@
-@RHHRRSSSSSSBBBBB@
-@HHRRHSSSSSSBBBBB@
-@HRRH    P  BBBBB@
-@RRHHR   P   BBBB@
-@RHHRRH     BBBBB@
-@HHRRHH   P  BBBB@
-@HRRHH       BBBB@
-@RRHH      PBBBBB@
-@RHHR       BBBBB@
-@HHRRH   P  BBBBB@
-@HRRHHR      BBBB@
-@RRHHRR   P BBBBB@
-@RHHRR       BBBB@
-@@@@@@@@@@@@@@@@@@
-""",
-    # 21 by 30, the river along the top with an arm down to the orchard along the bottom: drawn for this package,
-    # with the size and structure of the map in Melting Pot.
-    "melting_pot": """
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-@HRRHRHHRHRHRRHRHRHHRHHRHRRHR@
-@RHRHHRHRHRHRHRHHRHRHRHRHRHHR@
-@HRRHRHHRRHRHRRHRHRHHRHHRRHRR@
-@RHHRHRHRHRHRHRHRHHRHRHRHRHHR@
-@HRRRHRHHRRHRHHRRHRHRHRHHRRHR@
-@               SRRRRRH      @
-@   P     P     SSSS         @
-@     P      P    SSS     P  @
-@  P       P    P SSS        @
-@      P          SSS   P    @
-@    P      P   P SSS        @
-@        P     P  SSS P      @
-@  P              SSS   P    @
-@      P     P    SSS        @
-@ B B B B B B B B SSS B B B B@
-@BBBBBB BBBBBBBBBBBBBB BBBBBB@
-@BBB BBBBBBB BBBBB BBBBBBB BB@
-@BBBBBBBB BBBBBBBBBBBBB BBBBB@
-@BB BBBBBBBBBB BBBBBBBBBBB BB@
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-""",
-}
+MAPS = shipped_maps("cleanup")
 THINGS = {"apple": "#D0342C", "waste": "#6B4A1E", "water": "#7FB8DE"}
 START = {"B": None, "H": "waste", "R": "water", "S": "water"}
 FLOORS = {"B": "#B7D98B", "H": "#7FB8DE", "R": "#7FB8DE", "S": "#7FB8DE"}
@@ -243,7 +173,7 @@ class CleanupEnv(GridWorldEnv):
         super().start(where)
         self._age = self._age.masked_fill(where.unsqueeze(-1), 0)
 
-    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple").float()
         cleaned = self.change(self.reached("clean"), "waste", into="water")
         waste = self.lies(self.river, "waste").sum(-1, keepdim=True).long()

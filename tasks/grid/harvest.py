@@ -10,105 +10,14 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.grid.map import GridMap
-from benchmarl_reciprocator.tasks.grid.world import (
-    GridRules,
-    GridWorldEnv,
-    GridWorldOptions,
-    check_probability,
-    grid_metrics,
-    mean_over_steps,
-)
+from benchmarl_reciprocator.tasks.grid.map import GridMap, shipped_maps
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps
+from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
+from benchmarl_reciprocator.tasks.grid.rules import GridRules, check_probability
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.options import check_option
 
-# A apple, P start, @ wall.
-MAPS = {
-    "small_open": """
-@@@@@@@@@@@
-@ A  P  A @
-@AAA P AAA@
-@ A  P  A @
-@ P P P P @
-@ A  P  A @
-@AAA P AAA@
-@ A  P  A @
-@@@@@@@@@@@
-""",
-    "small_partitioned": """
-@@@@@@@@@@@
-@ A P@P A @
-@AAA P AAA@
-@ A P@P A @
-@@ @@@@@ @@
-@ A P@P A @
-@AAA P AAA@
-@ A P@P A @
-@@@@@@@@@@@
-""",
-    # 16 by 38, small patches all over: drawn for this package, with the size and structure of the map in
-    # Sequential Social Dilemma Games.
-    "ssdg": """
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-@ P   A     P   A    P    A    P  A  @
-@P   AAA  A   AAA   A    AAA  A  AAA @
-@  A  A  AAA   A   AAA    A  AAA  A  @
-@ AAA     A  P  A   A  A      A    P @
-@  A   A     A AAA    AAA  A    A    @
-@    AAA    AAA A  A   A  AAA  AAA P @
-@ P    A  A  A    AAA      A    A    @
-@   A    AAA   A   A   A  P   A      @
-@  AAA    A   AAA     AAA    AAA  A  @
-@   A  A       A   A   A   A  A  AAA @
-@ P   AAA  A      AAA     AAA     A  @
-@  A   A  AAA  P   A   A   A   A   P @
-@ AAA      A   A      AAA     AAA    @
-@  A  P   P   AAA  P   A   P   A   P @
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
-""",
-    # 18 by 24, five patches, start cells between them: drawn for this package, with the size and structure of the map
-    # in Melting Pot.
-    "open": """
-@@@@@@@@@@@@@@@@@@@@@@@@
-@                      @
-@   AA      P     AA   @
-@  AAAA   P   P  AAAA  @
-@  AAAA     P    AAAA  @
-@   AA    P   P   AA   @
-@       P       P      @
-@  P      P AA P     P @
-@     P    AAAA    P   @
-@  P       AAAA      P @
-@     P  P  AA  P  P   @
-@       P       P      @
-@   AA    P   P   AA   @
-@  AAAA     P    AAAA  @
-@  AAAA   P   P  AAAA  @
-@   AA      P     AA   @
-@                      @
-@@@@@@@@@@@@@@@@@@@@@@@@
-""",
-    # The same size, every patch in a room of its own with a narrow way in; ours.
-    "partitioned": """
-@@@@@@@@@@@@@@@@@@@@@@@@
-@      @        @      @
-@  A   @   A    @   A  @
-@ AAA  @  AAA   @  AAA @
-@AAAAA @ AAAAA  @ AAAAA@
-@ AAA  @  AAA   @  AAA @
-@  A   @   A    @   A  @
-@      @        @      @
-@@@ @@@@@@@ @@@@@@@ @@@@
-@      P   PP  P       @
-@  P   P   PP  P    P  @
-@@@ @@@@@@@  @@@@@@ @@@@
-@  A   @        @   A  @
-@ AAA  @  P  P  @  AAA @
-@AAAAA @  P  P  @ AAAAA@
-@ AAA  @  P  P  @  AAA @
-@  A   @        @   A  @
-@@@@@@@@@@@@@@@@@@@@@@@@
-""",
-}
+MAPS = shipped_maps("harvest")
 THINGS = {"apple": "#D0342C"}
 START = {"A": "apple"}
 FLOORS = {"A": "#B7D98B"}
@@ -202,7 +111,7 @@ class HarvestEnv(GridWorldEnv):
         self.near = near_cells(self.grid, self.orchard, rules.radius).to(self.device)
         self.regrowth = torch.tensor(rules.regrowth, device=self.device)
 
-    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         apples = self.take("apple")
         lying = self.lies(self.orchard, "apple")
         neighbours = lying @ self.near

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarl_reciprocator.tasks.grid.rules import Beam
 from benchmarl_reciprocator.tasks.options import check_option
 
 WALL, FLOOR, SPAWN = "@", " ", "P"
@@ -52,6 +54,13 @@ class GridMap:
     def symbols(self) -> str:
         """The symbol of every walkable cell, in the order of numbers."""
         return "".join(symbol * (part.stop - part.start) for symbol, part in self.slices.items())
+
+
+def shipped_maps(game: str) -> dict[str, list[str]]:
+    """Rows of the maps that ship with a game, by name: the files of ``maps/<game>``, without the comment on top."""
+    files = sorted((Path(__file__).parent / "maps" / game).glob("*.txt"))
+    lines = {file.stem: file.read_text(encoding="utf-8").splitlines() for file in files}
+    return {name: [row for row in rows if not row.startswith("#")] for name, rows in lines.items()}
 
 
 def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
@@ -151,3 +160,14 @@ def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
     cells = relative_cells(grid, ahead, right)
     behind_wall = (cells == grid.wall).cummax(-1).values
     return cells.masked_fill(behind_wall, grid.nowhere)
+
+
+def ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
+    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the
+    longest, by beam, cell and orientation; nowhere for no cell.
+    """
+    width, length = max((beam.width for beam in beams), default=1), max((beam.length for beam in beams), default=1)
+    table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)
+    for number, beam in enumerate(beams, 1):
+        table[number, ..., : beam.width, : beam.length] = ray_cells(grid, beam.length, beam.width)
+    return table.flatten(0, 2)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.cleanup import CleanupEnv
 from benchmarl_reciprocator.tasks.grid.harvest import HarvestEnv
-from benchmarl_reciprocator.tasks.grid.world import ACTIONS, GridWorldEnv
+from benchmarl_reciprocator.tasks.grid.rules import ACTIONS
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.options import check_option
 
 STRATEGIES = ("cooperate", "defect")

@@ -1,94 +1,30 @@
-"""Grid worlds: what Cleanup, Harvest and games of a user's own share, on a map of cells drawn as text."""
+"""Grid worlds: the environment that Cleanup, Harvest and games of a user's own share, on a map of cells."""
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
-from torch.nn.functional import embedding, one_hot
 
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
-from benchmarl_reciprocator.tasks.grid.board import draw_grid, rgb
-from benchmarl_reciprocator.tasks.grid.map import (
-    FLOOR,
-    SPAWN,
-    GridMap,
-    ray_cells,
-    read_map,
-    relative_cells,
-    window_cells,
-)
-from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.grid.appearance import OBSERVATIONS, Appearance
+from benchmarl_reciprocator.tasks.grid.board import draw_grid
+from benchmarl_reciprocator.tasks.grid.firing import Firing
+from benchmarl_reciprocator.tasks.grid.map import FLOOR, SPAWN, read_map, window_cells
+from benchmarl_reciprocator.tasks.grid.movement import move_tables, resolve_moves
+from benchmarl_reciprocator.tasks.grid.rules import ACTIONS, Beam, GridRules, check_memory, check_rules
 from benchmarl_reciprocator.tasks.options import check_option
-from benchmarl_reciprocator.tasks.palette import COLOURS
 
-OBSERVATIONS = ("image", "rgb", "flat")
-MAX_AGENTS = len(COLOURS)
-# What an agent does, by number. Moves are forward, to the right, backward and to the left of where it looks, or north,
-# east, south and west, and then it looks where it went.
-ACTIONS = {
-    "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
-    "compass": ("stay", "north", "east", "south", "west"),
-}
 WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
-
-
-class Beam(NamedTuple):
-    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the
-    kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
-    """
-
-    length: int
-    width: int
-    cooldown: int
-    colour: str
-    stopped_by: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridRules:
-    """Rules that all grid worlds have. What makes a variant of a game; scores of different variants are not comparable.
-
-    Args:
-        map (str): name of the map, where the game has several.
-        max_steps (int): length of an episode, in steps.
-        view (int): side of the square window that an agent sees.
-        view_behind (int, optional): how many rows of it are at the agent's back; ``None``: as many as ahead.
-        actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
-            with it; ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is
-            on top of its view. The beams come after those, zapping first.
-        zap_length (int): of the zapping beam; 0: zapping is no action.
-        zap_width (int): rays of it, an odd number.
-        zap_cooldown (int): steps after a shot before the next.
-        zap_timeout (int): for so many steps an agent that was hit is out of the world; 0: it stays.
-        zap_penalty (float): what being hit costs.
-        zap_cost (float): what a shot costs.
-    """
-
-    map: str = "own"
-    max_steps: int
-    view: int
-    view_behind: int | None = None
-    actions: str = "turn"
-    zap_length: int = 0
-    zap_width: int = 1
-    zap_cooldown: int = 0
-    zap_timeout: int = 0
-    zap_penalty: float = 0.0
-    zap_cost: float = 0.0
 
 
 class GridWorldEnv(SocialDilemmaEnv):
     """Agents with an orientation on a map of cells, where things lie.
 
-    A game names its things and its map's symbols, and states its own rules in :meth:`play`. A step is: all move at
+    A game names its things and its map's symbols, and states its own rules in :meth:`resolve`. A step is: all move at
     once, then the game's own rules, then zapping, then those whose time-out is over come back on random free start
     cells.
 
@@ -111,7 +47,7 @@ class GridWorldEnv(SocialDilemmaEnv):
             thing or ``None``. Cells are numbered in this order.
         floors (mapping, optional): colour of the floor where a symbol is.
         beams (mapping, optional): beams besides zapping, by the name of their action.
-        info (sequence of str): what :meth:`play` reports, one number for each agent.
+        info (sequence of str): what :meth:`resolve` reports, one number for each agent.
         observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
@@ -134,63 +70,43 @@ class GridWorldEnv(SocialDilemmaEnv):
         observation: str = "image",
         **kwargs,
     ) -> None:
-        check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
-        check_rules(rules)
+        check_rules(n_agents, rules)
         check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
         grid = read_map(rows, "".join(start), n_agents)
         largest = 2 * max(grid.shape) - 1
         check_option("task.view", rules.view, rules.view <= largest, f"1 to {largest}, which shows the whole map")
-        zap = (
-            {"zap": Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)} if rules.zap_length else {}
-        )
+        zap = Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)
         self.rules = rules
         self.grid = grid
         self.observation = observation
-        self.beams = {**zap, **(beams or {})}
+        self.beams = {**({"zap": zap} if rules.zap_length else {}), **(beams or {})}
         self.actions = {name: number for number, name in enumerate([*ACTIONS[rules.actions], *self.beams])}
-        self.beam_number = {name: number for number, name in enumerate(self.beams, 1)}
         self.things_named = {name: number for number, name in enumerate(("nothing", "wall", *things))}
         self._colours = [None, WALL_COLOUR, *things.values()]
         self._floors = dict(floors or {})
-        looks = _appearances(n_agents, self._colours, [beam.colour for beam in self.beams.values()], observation)
-        if rules.actions == "compass":
-            looks = looks[:, :1]
-        check_memory(rules.view, n_agents * looks.shape[-1], kwargs["num_envs"], kwargs.get("device", "cpu"))
+        device = torch.device(kwargs.get("device", "cpu"))
+        beam_colours = [beam.colour for beam in self.beams.values()]
+        turns = rules.actions == "turn"
+        self._appearance = Appearance(n_agents, self._colours, beam_colours, observation, turns, device)
+        check_memory(rules.view, n_agents * self._appearance.n_channels, kwargs["num_envs"], device)
         super().__init__(
             [len(self.actions)] * n_agents,
-            observation_shape=self._shape(rules.view, rules.view, looks.shape[-1]),
-            state_shape=self._shape(*grid.shape, looks.shape[-1]),
+            observation_shape=self._shape(rules.view, rules.view),
+            state_shape=self._shape(*grid.shape),
             info={name: 1 for name in (*info, "zaps", "zapped", "out")},
             max_steps=rules.max_steps,
             **kwargs,
         )
         device, batch = self.device, self.batch_size
-        self._codes = looks.shape[2]
-        self._looks = looks.flatten(0, 2).to(device)
-        landing, facing = _move_tables(grid, rules.actions, len(self.actions))
+        landing, facing = move_tables(grid, rules.actions, len(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
         behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
-        self._rays = _ray_table(grid, list(self.beams.values())).to(device)
         self._layout = grid.layout.flatten().to(device)
         self._spawns = grid.cells(SPAWN)
-        seats = torch.arange(n_agents, device=device)
-        # What a beam and somebody standing there add to the number of a cell's appearance.
-        self._beam_unit = len(self.things_named)
-        self._standing_unit = self._beam_unit * (len(self.beams) + 1)
-        self._beam_codes = (torch.arange(len(self.beams) + 1, device=device) * self._beam_unit).int()
-        self._seats = seats
-        self._first_poses = 4 * seats
-        self._pose_codes = (torch.arange(1, 4 * n_agents + 1, device=device) * self._standing_unit).int()
-        # Whose number that is: of the seat, N for nobody.
-        self._seat_of = torch.full((4 * n_agents * self._standing_unit + 1,), n_agents, device=device)
-        self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(4)
-        self._beam_of = torch.tensor([0] * len(ACTIONS[rules.actions]) + [*self.beam_number.values()], device=device)
-        stops = [self.things_named.get(beam.stopped_by, -2) for beam in self.beams.values()]
-        self._stops = torch.tensor([-2, *stops], dtype=torch.int32, device=device)
-        cooldowns = [0, *(beam.cooldown for beam in self.beams.values())]
-        self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
-        self._own_looks = seats * looks.shape[1] * self._codes
+        self._seats = torch.arange(n_agents, device=device)
+        n_moves = len(ACTIONS[rules.actions])
+        self._firing = Firing(self.beams, n_moves, grid, self.things_named, batch[0], n_agents, device)
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
@@ -198,7 +114,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._first_things = torch.tensor([*first, self.things_named["wall"], -1], dtype=torch.int32, device=device)
 
         # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as
-        # they add to the number of its appearance.
+        # they add to the code of its appearance.
         self.things = self._first_things.repeat(*batch, 1)
         self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
@@ -207,14 +123,9 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
-        # The beam that each fires, 0 for none, [B, N], the cells it reaches, [B, N, width, length], and steps until the
-        # next.
-        self._fires = torch.zeros_like(self.cells)
-        self._reach = torch.full((*batch, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
-        self._cooldown = torch.zeros(*batch, n_agents, len(self.beams) + 1, dtype=torch.long, device=device)
 
     @abstractmethod
-    def play(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The game's own rules, once all have moved.
 
         Args:
@@ -233,7 +144,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.cells[rows] = order + self._spawns.start
         self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
         self.out[rows] = 0
-        self._cooldown[rows] = 0
+        self._firing.start(rows)
         self._stand()
         self._look()
 
@@ -253,7 +164,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         actions = actions * playing
         self._move(actions)
         self._fire(actions)
-        rewards, info = self.play(actions)
+        rewards, info = self.resolve(actions)
         back = self.out == 1
         self.out = (self.out - 1).clamp(min=0)
         zaps = zapped = torch.zeros_like(playing)
@@ -273,15 +184,12 @@ class GridWorldEnv(SocialDilemmaEnv):
         window = self._windows.index_select(0, (self.cells * 4 + turned).flatten()).view(*self.cells.shape, -1)
         window += self._first_cells
         codes = self._seen.flatten().index_select(0, window.flatten()).view_as(window)
-        codes += (self._own_looks + turned * self._codes).int().unsqueeze(-1)
         side = self.rules.view
-        return embedding(codes, self._looks).view(*self.cells.shape, *self._shape(side, side, self._looks.shape[-1]))
+        return self._appearance.to_all(codes, turned).view(*self.cells.shape, *self._shape(side, side))
 
     def state(self, first_seat: int = 0) -> Tensor:
-        codes = self._seen.index_select(1, self._layout) + self._own_looks[first_seat].int()
-        return embedding(codes, self._looks).view(
-            *self.batch_size, *self._shape(*self.grid.shape, self._looks.shape[-1])
-        )
+        seen = self._appearance.to_seat(self._seen.index_select(1, self._layout), first_seat)
+        return seen.view(*self.batch_size, *self._shape(*self.grid.shape))
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -295,20 +203,24 @@ class GridWorldEnv(SocialDilemmaEnv):
         check_option("mode", mode, mode == "rgb_array", "rgb_array")
         beams = [None, *(beam.colour for beam in self.beams.values())]
         floors = [self._floors.get(symbol) for symbol in self.grid.symbols()]
-        cells = self._layout.view(self.grid.shape).tolist()
         return draw_grid(
-            cells,
+            self.grid.layout.tolist(),
             [*floors, None],
             [self._colours[thing] for thing in self.things[0].tolist()],
-            [beams[beam] for beam in (self._beamed[0] // self._beam_unit).tolist()],
+            [beams[beam] for beam in self.beam_over[0].tolist()],
             list(zip(self.cells[0].tolist(), self.facing[0].tolist())),
         )
+
+    @property
+    def beam_over(self) -> Tensor:
+        """Number of the beam that passed over each cell in the last step, 0 for none: ``[B, n + 2]``."""
+        return self._beamed // self._appearance.beam_unit
 
     def rays(self, beam: str) -> Tensor:
         """Cells that a beam reaches where neither agents nor things are in its way, by the cell and the orientation of
         who fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
         """
-        return self._rays.unflatten(0, (-1, self.grid.nowhere + 1, 4))[self.beam_number[beam]]
+        return self._firing.rays[self._firing.number[beam]]
 
     def move_tables(self) -> tuple[Tensor, Tensor]:
         """Where an action leads who is alone, ``[A, 4, n + 2]``, and where it looks then, ``[A, 4]``, by its
@@ -325,13 +237,13 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def fired(self, beam: str) -> Tensor:
         """Who fires such a beam in this step, boolean ``[B, N]``."""
-        return self._fires == self.beam_number[beam]
+        return self._firing.fired(beam)
 
     def reached(self, beam: str) -> Tensor:
         """Cells that the beams of that name reach in this step, with those of what ends their rays: ``[B, N, width,
         length]``, nowhere for no cell.
         """
-        return torch.where(self.fired(beam)[..., None, None], self._reach, self.grid.nowhere)
+        return self._firing.reached(beam)
 
     def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
         """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into those of another: how many of them each
@@ -387,23 +299,11 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._stand()
 
     def _fire(self, actions: Tensor) -> None:
-        """Agents whose action it is fire, if their beam has cooled down."""
-        beam = self._beam_of.take(actions)
-        if self._cooldowns is not None:
-            beam = beam * (self._cooldown.gather(-1, beam.unsqueeze(-1)).squeeze(-1) == 0)
-            cooler = (self._cooldown - 1).clamp(min=0)
-            self._cooldown = cooler.scatter(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
-            self._cooldown[..., 0] = 0
-        self._fires = beam
-        row = (beam * (self.grid.nowhere + 1) + self.cells) * 4 + self.facing
-        reach = self._rays.index_select(0, row.flatten()).view_as(self._reach)
-        flat = reach.flatten(1)
-        stopped = self.things.gather(1, flat).view_as(reach) == self._stops.take(beam)[..., None, None]
-        ends = stopped | (self._standing.gather(1, flat).view_as(reach) > 0)
-        behind = ends.cumsum(-1) > ends
-        self._reach = reach.masked_fill(behind, self.grid.nowhere)
-        code = self._beam_codes.take(beam)[..., None, None].expand_as(reach).flatten(1)
-        self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, self._reach.flatten(1), code, "amax")
+        """Agents whose action it is fire; note over which cells."""
+        self._firing.fire(actions, self.cells, self.facing, self.things, self._standing)
+        reach = self._firing.reach
+        code = self._appearance.beam_codes.take(self._firing.fires)[..., None, None].expand_as(reach)
+        self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, reach.flatten(1), code.flatten(1), "amax")
 
     def _zap(self) -> Tensor:
         """Who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
@@ -431,12 +331,12 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def _seats_at(self, cells: Tensor) -> Tensor:
         """Who stands on ``cells`` ``[B, *K]``, ``N`` for nobody."""
-        return self._seat_of.index_select(0, self._standing.gather(1, cells).flatten()).view_as(cells)
+        return self._appearance.seats(self._standing.gather(1, cells))
 
     def _stand(self) -> None:
         """Note who stands where."""
         standing = torch.zeros_like(self._standing)
-        standing.scatter_(1, self.cells, self._pose_codes.take(self._first_poses + self.facing))
+        standing.scatter_(1, self.cells, self._appearance.pose_codes(self.facing))
         standing[:, self.grid.nowhere] = 0
         self._standing = standing
 
@@ -445,214 +345,6 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._seen = self.things + self._beamed + self._standing
         self._seen[:, self.grid.nowhere] = 0
 
-    def _shape(self, rows: int, columns: int, channels: int) -> list[int]:
+    def _shape(self, rows: int, columns: int) -> list[int]:
+        channels = self._appearance.n_channels
         return [rows * columns * channels] if self.observation == "flat" else [rows, columns, channels]
-
-
-def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Tensor) -> Tensor:
-    """Where agents are after they all moved at once: no two on one cell, no swaps, chains and rings move together.
-
-    Args:
-        cells (Tensor): where they are, ``[B, N]``; numbers may repeat among agents that stay.
-        landing (Tensor): where each wants to be, ``[B, N]``.
-        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``; all differ, none is
-            below 0.
-        occupant (Tensor): which agent is where each wants to be, its own number if there is none, ``[B, N]``.
-
-    Returns:
-        Tensor: ``[B, N]``.
-    """
-    n_agents = cells.shape[-1]
-    moves = landing != cells
-    rank = priority.masked_fill(~moves, -1)
-    same = landing.unsqueeze(-1) == landing.unsqueeze(-2)
-    loses = (same & (rank.unsqueeze(-1) < rank.unsqueeze(-2))).any(-1)
-    # One that moves waits for another whose own cell is the goal, and is never its own occupant.
-    swaps = (landing.gather(-1, occupant) == cells) & moves
-    able = moves & ~(loses | swaps)
-    # Pointers that double their reach tell whether all along the chain of occupants are able.
-    for _ in range((n_agents - 1).bit_length()):
-        able = able & able.gather(-1, occupant)
-        occupant = occupant.gather(-1, occupant)
-    return torch.where(able, landing, cells)
-
-
-def check_rules(rules: GridRules) -> None:
-    """Raise one ``ValueError`` that names the key, the value and what is allowed, if the shared rules do not fit."""
-    check_option("task.actions", rules.actions, rules.actions in ACTIONS, " | ".join(ACTIONS))
-    check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
-    check_option(
-        "task.view_behind",
-        rules.view_behind,
-        rules.view_behind is None or 0 <= rules.view_behind < rules.view,
-        f"null (as many as ahead) or 0 to {rules.view - 1} (task.view - 1)",
-    )
-    for key in ("zap_length", "zap_cooldown", "zap_timeout"):
-        check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
-    check_width("task.zap_width", rules.zap_width)
-    for key in ("zap_penalty", "zap_cost"):
-        check_option(
-            f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < float("inf"), "a finite number >= 0"
-        )
-
-
-def check_memory(view: int, channels: int, num_envs: int, device: torch.device | str) -> None:
-    """Raise a ``ValueError`` if the windows of one step, ``channels`` of all agents together, exceed the device's
-    memory.
-    """
-    size = 4 * num_envs * channels * view**2
-    if torch.device(device).type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-    else:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else size
-    check_option(
-        "task.view",
-        view,
-        size <= memory,
-        f"windows that fit in memory: {num_envs} environments take {size / 2**30:,.0f} GiB a step, "
-        f"there are {memory / 2**30:,.0f} GiB",
-    )
-
-
-def check_width(key: str, width: int) -> None:
-    """Raise a ``ValueError`` unless ``width`` is that of a beam."""
-    check_option(key, width, width >= 1 and width % 2 == 1, "an odd integer >= 1")
-
-
-def check_probability(key: str, value: float) -> None:
-    """Raise a ``ValueError`` unless ``value`` is a probability."""
-    check_option(key, value, 0 <= value <= 1, "0 <= probability <= 1")
-
-
-def _move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Tensor]:
-    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and
-    cell.
-    """
-    one, zero = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
-    beside = relative_cells(grid, one, zero)[..., 0].T
-    here = torch.arange(grid.nowhere + 1).expand(4, -1)
-    beside = torch.where(beside == grid.wall, here, beside)
-    landing = here.repeat(n_actions, 1, 1)
-    facing = torch.arange(4).repeat(n_actions, 1)
-    # The four moves come after "stay".
-    if actions == "compass":
-        landing[1:5] = beside.unsqueeze(1)
-        facing[1:5] = torch.arange(4).unsqueeze(1)
-    else:
-        for side in range(4):
-            landing[1 + side] = beside.roll(-side, 0)
-        facing[5:7] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
-    return landing, facing
-
-
-def _ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
-    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the
-    longest, by beam, cell and orientation; nowhere for no cell.
-    """
-    width, length = (max((beam[side] for beam in beams), default=1) for side in (1, 0))
-    table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)
-    for number, beam in enumerate(beams, 1):
-        table[number, ..., : beam.width, : beam.length] = ray_cells(grid, beam.length, beam.width)
-    return table.flatten(0, 2)
-
-
-def _appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
-    """What a cell looks like to every agent in every orientation, ``[N, 4, codes, C]``.
-
-    A code is the thing, plus the number of things times the sum of the beam (0 for none) and the number of beams plus
-    one times who stands there (0 for nobody, else 1 plus the orientation plus four times the seat).
-    """
-    n_things, n_beams = len(things), len(beams) + 1
-    code = torch.arange(n_things * n_beams * (1 + 4 * n_agents))
-    thing, beam, standing = code % n_things, code // n_things % n_beams, code // (n_things * n_beams)
-    somebody = standing > 0
-    viewer = torch.arange(n_agents).view(-1, 1, 1)
-    turned = torch.arange(4).view(-1, 1)
-    # As the viewer sees them: seats after its own, orientations relative to its own.
-    seat = (((standing - 1) // 4 - viewer) % n_agents).expand(-1, 4, -1)
-    facing = ((standing - 1) % 4 - turned).remainder(4).expand(n_agents, -1, -1)
-    if observation == "rgb":
-        colours = torch.stack([rgb(colour) for colour in things])[thing]
-        colours = torch.where((beam > 0).unsqueeze(-1), torch.stack([rgb(None), *map(rgb, beams)])[beam], colours)
-        agents = torch.stack([rgb(colour) for colour in COLOURS])[seat]
-        return torch.where(somebody.unsqueeze(-1), agents, colours)
-    fixed = torch.cat([one_hot(thing, n_things)[:, 1:], one_hot(beam, n_beams)[:, 1:]], -1)
-    agents = torch.cat([one_hot(seat, n_agents), one_hot(facing, 4)], -1) * somebody.unsqueeze(-1)
-    return torch.cat([fixed.expand(n_agents, 4, -1, -1), agents], -1).float()
-
-
-@dataclass
-class GridWorldOptions:
-    """Options that all grid worlds have, see :class:`GridWorldEnv`. Rules that are ``None`` are those of the variant.
-
-    Args:
-        variant (str): one of the game's published sets of rules.
-        map (str or list of str, optional): the name of a map of the game, or a map's rows.
-    """
-
-    n_agents: int = MISSING
-    variant: str = MISSING
-    map: Any = MISSING
-    max_steps: int | None = MISSING
-    view: int | None = MISSING
-    view_behind: int | None = MISSING
-    actions: str | None = MISSING
-    zap_length: int | None = MISSING
-    zap_width: int | None = MISSING
-    zap_cooldown: int | None = MISSING
-    zap_timeout: int | None = MISSING
-    zap_penalty: float | None = MISSING
-    zap_cost: float | None = MISSING
-    observation: str = MISSING
-    continuation_probability: float = MISSING
-    grouping: str = MISSING
-
-    def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, str]) -> tuple[Any, list[str]]:
-        """The variant's rules, with what is set beside it, and the rows of the map."""
-        check_option("task.variant", self.variant, self.variant in variants, " | ".join(variants))
-        rules = variants[self.variant]
-        own = {field.name: getattr(self, field.name) for field in fields(rules)}
-        rules = type(rules)(**{**vars(rules), **{key: value for key, value in own.items() if value is not None}})
-        if not isinstance(rules.map, str):
-            return rules, rules.map
-        check_option("task.map", rules.map, rules.map in maps, f"{' | '.join(maps)}, or a list of rows")
-        return rules, maps[rules.map].strip("\n").split("\n")
-
-    def shared(self, num_envs: int, device: torch.device | str, seed: int | None) -> dict[str, Any]:
-        """The environment's keyword arguments that are no rules."""
-        return {
-            "observation": self.observation,
-            "continuation_probability": self.continuation_probability,
-            "grouping": self.grouping,
-            "num_envs": num_envs,
-            "device": device,
-            "seed": seed,
-        }
-
-
-def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[str] = ("apples",)) -> dict[str, Tensor]:
-    """Measures that all grid worlds have.
-
-    Args:
-        trajectories (TensorDictBase): ``[E, T]``, as collected from a :class:`GridWorldEnv`.
-        valid (Tensor): boolean ``[E, T]``, whether the step belongs to the trajectory (or pads it).
-        counts (sequence of str): names of ``info`` that are added up over an episode.
-
-    Returns:
-        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in
-            the episode; what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
-    """
-    weight = valid.unsqueeze(-1)
-    out = joint_entry(trajectories, "next", "info", "out") * weight
-    metrics = {"peace": 1 - out.sum((-1, -2)) / (weight.sum((-1, -2)) * out.shape[-1])}
-    for name in (*counts, "zaps"):
-        by_agent = (joint_entry(trajectories, "next", "info", name) * weight).sum(-2)
-        metrics[name] = by_agent.sum(-1)
-        metrics.update({f"agent_{agent}_{name}": value for agent, value in enumerate(by_agent.unbind(-1))})
-    return metrics
-
-
-def mean_over_steps(trajectories: TensorDictBase, valid: Tensor, name: str) -> Tensor:
-    """Mean of what ``info`` names over the steps of each trajectory and all agents, ``[E]``."""
-    values = joint_entry(trajectories, "next", "info", name).mean(-1) * valid
-    return values.sum(-1) / valid.sum(-1)

@@ -1,0 +1,57 @@
+"""Moves of all agents of a grid world at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarl_reciprocator.tasks.grid.map import GridMap, relative_cells
+
+
+def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Tensor) -> Tensor:
+    """Where agents are after they all moved at once: no two on one cell, no swaps, chains and rings move together.
+
+    Args:
+        cells (Tensor): where they are, ``[B, N]``; numbers may repeat among agents that stay.
+        landing (Tensor): where each wants to be, ``[B, N]``.
+        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``; all differ, none is
+            below 0.
+        occupant (Tensor): which agent is where each wants to be, its own number if there is none, ``[B, N]``.
+
+    Returns:
+        Tensor: ``[B, N]``.
+    """
+    n_agents = cells.shape[-1]
+    moves = landing != cells
+    rank = priority.masked_fill(~moves, -1)
+    same = landing.unsqueeze(-1) == landing.unsqueeze(-2)
+    loses = (same & (rank.unsqueeze(-1) < rank.unsqueeze(-2))).any(-1)
+    # One that moves waits for another whose own cell is the goal, and is never its own occupant.
+    swaps = (landing.gather(-1, occupant) == cells) & moves
+    able = moves & ~(loses | swaps)
+    # Pointers that double their reach tell whether all along the chain of occupants are able.
+    for _ in range((n_agents - 1).bit_length()):
+        able = able & able.gather(-1, occupant)
+        occupant = occupant.gather(-1, occupant)
+    return torch.where(able, landing, cells)
+
+
+def move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Tensor]:
+    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and
+    cell.
+    """
+    one, zero = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    beside = relative_cells(grid, one, zero)[..., 0].T
+    here = torch.arange(grid.nowhere + 1).expand(4, -1)
+    beside = torch.where(beside == grid.wall, here, beside)
+    landing = here.repeat(n_actions, 1, 1)
+    facing = torch.arange(4).repeat(n_actions, 1)
+    # The four moves come after "stay".
+    if actions == "compass":
+        landing[1:5] = beside.unsqueeze(1)
+        facing[1:5] = torch.arange(4).unsqueeze(1)
+    else:
+        for side in range(4):
+            landing[1 + side] = beside.roll(-side, 0)
+        facing[5:7] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
+    return landing, facing

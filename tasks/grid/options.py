@@ -1,0 +1,62 @@
+"""Options that the tasks of all grid worlds share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import torch
+
+from benchmarl_reciprocator.tasks.options import check_option
+
+
+@dataclass
+class GridWorldOptions:
+    """Options that all grid worlds have, see :class:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv`.
+
+    Rules that are ``None`` are those of the variant.
+
+    Args:
+        variant (str): one of the game's published sets of rules.
+        map (str or list of str, optional): the name of a map of the game, or a map's rows.
+    """
+
+    n_agents: int = MISSING
+    variant: str = MISSING
+    map: Any = MISSING
+    max_steps: int | None = MISSING
+    view: int | None = MISSING
+    view_behind: int | None = MISSING
+    actions: str | None = MISSING
+    zap_length: int | None = MISSING
+    zap_width: int | None = MISSING
+    zap_cooldown: int | None = MISSING
+    zap_timeout: int | None = MISSING
+    zap_penalty: float | None = MISSING
+    zap_cost: float | None = MISSING
+    observation: str = MISSING
+    continuation_probability: float = MISSING
+    grouping: str = MISSING
+
+    def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
+        """The variant's rules, with what is set beside it, and the rows of the map."""
+        check_option("task.variant", self.variant, self.variant in variants, " | ".join(variants))
+        rules = variants[self.variant]
+        own = {field.name: getattr(self, field.name) for field in fields(rules)}
+        rules = type(rules)(**{**vars(rules), **{key: value for key, value in own.items() if value is not None}})
+        if not isinstance(rules.map, str):
+            return rules, rules.map
+        check_option("task.map", rules.map, rules.map in maps, f"{' | '.join(maps)}, or a list of rows")
+        return rules, maps[rules.map]
+
+    def shared(self, num_envs: int, device: torch.device | str, seed: int | None) -> dict[str, Any]:
+        """The environment's keyword arguments that are no rules."""
+        return {
+            "observation": self.observation,
+            "continuation_probability": self.continuation_probability,
+            "grouping": self.grouping,
+            "num_envs": num_envs,
+            "device": device,
+            "seed": seed,
+        }

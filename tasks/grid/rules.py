@@ -1,0 +1,112 @@
+"""Rules that all grid worlds share, and the checks that tell a user which one does not fit."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.palette import COLOURS
+
+MAX_AGENTS = len(COLOURS)
+# What an agent does, by number. Moves are forward, to the right, backward and to the left of where it looks, or north,
+# east, south and west, and then it looks where it went.
+ACTIONS = {
+    "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
+    "compass": ("stay", "north", "east", "south", "west"),
+}
+
+
+class Beam(NamedTuple):
+    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the
+    kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
+    """
+
+    length: int
+    width: int
+    cooldown: int
+    colour: str
+    stopped_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRules:
+    """Rules that all grid worlds have. What makes a variant of a game; scores of different variants are not comparable.
+
+    Args:
+        map (str): name of the map, where the game has several.
+        max_steps (int): length of an episode, in steps.
+        view (int): side of the square window that an agent sees.
+        view_behind (int, optional): how many rows of it are at the agent's back; ``None``: as many as ahead.
+        actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
+            with it; ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is
+            on top of its view. The beams come after those, zapping first.
+        zap_length (int): of the zapping beam; 0: zapping is no action.
+        zap_width (int): rays of it, an odd number.
+        zap_cooldown (int): steps after a shot before the next.
+        zap_timeout (int): for so many steps an agent that was hit is out of the world; 0: it stays.
+        zap_penalty (float): what being hit costs.
+        zap_cost (float): what a shot costs.
+    """
+
+    map: str = "own"
+    max_steps: int
+    view: int
+    view_behind: int | None = None
+    actions: str = "turn"
+    zap_length: int = 0
+    zap_width: int = 1
+    zap_cooldown: int = 0
+    zap_timeout: int = 0
+    zap_penalty: float = 0.0
+    zap_cost: float = 0.0
+
+
+def check_rules(n_agents: int, rules: GridRules) -> None:
+    """Raise one ``ValueError`` that names the key, the value and what is allowed, if the shared rules do not fit."""
+    check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
+    check_option("task.actions", rules.actions, rules.actions in ACTIONS, " | ".join(ACTIONS))
+    check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
+    check_option(
+        "task.view_behind",
+        rules.view_behind,
+        rules.view_behind is None or 0 <= rules.view_behind < rules.view,
+        f"null (as many as ahead) or 0 to {rules.view - 1} (task.view - 1)",
+    )
+    for key in ("zap_length", "zap_cooldown", "zap_timeout"):
+        check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
+    check_width("task.zap_width", rules.zap_width)
+    for key in ("zap_penalty", "zap_cost"):
+        check_option(f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < math.inf, "a finite number >= 0")
+
+
+def check_memory(view: int, channels: int, num_envs: int, device: torch.device | str) -> None:
+    """Raise a ``ValueError`` if the windows of one step, ``channels`` of all agents together, exceed the device's
+    memory.
+    """
+    size = 4 * num_envs * channels * view**2
+    if torch.device(device).type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else size
+    check_option(
+        "task.view",
+        view,
+        size <= memory,
+        f"windows that fit in memory: {num_envs} environments take {size / 2**30:,.0f} GiB a step, "
+        f"there are {memory / 2**30:,.0f} GiB",
+    )
+
+
+def check_width(key: str, width: int) -> None:
+    """Raise a ``ValueError`` unless ``width`` is that of a beam."""
+    check_option(key, width, width >= 1 and width % 2 == 1, "an odd integer >= 1")
+
+
+def check_probability(key: str, value: float) -> None:
+    """Raise a ``ValueError`` unless ``value`` is a probability."""
+    check_option(key, value, 0 <= value <= 1, "0 <= probability <= 1")
