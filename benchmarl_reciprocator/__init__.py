@@ -49,7 +49,8 @@ _HOMES = {
     "tasks.matrix.players": ("MatrixGame", "MemoryOne"),
     "tasks.pasture.players": ("Grazer",),
     "tasks.players": ("Player", "play"),
-    "tasks.pasture.shared_pasture": ("PastureRules", "SharedPasture", "SharedPastureEnv"),
+    "tasks.pasture.scenario": ("PastureRules", "SharedPasture"),
+    "tasks.pasture.shared_pasture": ("SharedPastureEnv",),
     "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
     "plugin.experiments": ("load_experiment",),
 }
@@ -68,6 +69,7 @@ _KNOW_NO_BENCHMARL = (
     "tasks.matrix.players",
     "tasks.pasture.players",
     "tasks.players",
+    "tasks.pasture.scenario",
     "tasks.pasture.shared_pasture",
 )
 

@@ -1,5 +1,11 @@
 """The colours of agents in all pictures."""
 
+from __future__ import annotations
+
+import torch
+from PIL import ImageColor
+from torch import Tensor
+
 # Okabe and Ito's colour-blind-safe palette, then greys and tints for the ninth and tenth agent.
 COLOURS = (
     "#0072B2",
@@ -15,3 +21,9 @@ COLOURS = (
 )
 # Pictures are drawn so many times as large, and then made smaller.
 SMOOTHING = 4
+BACKGROUND = "#000000"
+
+
+def rgb(colour: str | None) -> Tensor:
+    """A colour as three numbers in ``[0, 1]``; black for none."""
+    return torch.tensor(ImageColor.getrgb(colour or BACKGROUND)) / 255

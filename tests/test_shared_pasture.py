@@ -23,7 +23,7 @@ from benchmarl_reciprocator.commands.animate import animate
 from benchmarl_reciprocator.commands.crossplay import main as crossplay
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.pasture.players import PLAYERS, direction
-from benchmarl_reciprocator.tasks.pasture.shared_pasture import PATCH_RING, PastureRules, graze, regrow, turned_ring
+from benchmarl_reciprocator.tasks.pasture.scenario import PATCH_RING, PastureRules, graze, regrow, turned_ring
 
 NUMBERS = st.floats(0, 1, width=32)
 
@@ -41,7 +41,7 @@ def make_env(num_envs: int = 2, continuous_actions: bool = False, **changes: Any
 
 def put(env: SharedPastureEnv, *places: tuple[float, float]) -> None:
     """Patches to the left and the right of the middle, and agents at rest where they are told to be."""
-    env.scenario.places[:] = torch.tensor([[-PATCH_RING, 0.0], [PATCH_RING, 0.0]])
+    env.scenario.patches[:] = torch.tensor([[-PATCH_RING, 0.0], [PATCH_RING, 0.0]])
     for agent, place in zip(env.agents, places):
         agent.set_pos(torch.tensor(place), None)
         agent.set_vel(torch.zeros(2), None)
@@ -155,9 +155,9 @@ def test_groupings_and_single_resets_make_no_difference() -> None:
     for path in (("next", "reward"), ("observation",), ("next", "info", "eaten")):
         torch.testing.assert_close(joint_entry(one, *path), joint_entry(other, *path))
     assert one["next", "truncated"][:, -1].all() and not one["next", "terminated"].any()
-    before = joint.scenario.places.clone(), joint.scenario.grass.clone()
+    before = joint.scenario.patches.clone(), joint.scenario.grass.clone()
     joint.reset(one[:, -1]["next"].clone().set("_reset", torch.tensor([[False], [True], [False], [False]])))
-    for now, then in zip((joint.scenario.places, joint.scenario.grass), before):
+    for now, then in zip((joint.scenario.patches, joint.scenario.grass), before):
         assert torch.equal(now[[0, 2, 3]], then[[0, 2, 3]]) and not torch.equal(now[1], then[1])
     assert (joint.scenario.grass[1] == 1).all()
 

@@ -69,8 +69,8 @@ def all_boards(grid_size: int) -> tuple[Tensor, Tensor]:
 
 def board_index(agents: Tensor, coins: Tensor, grid_size: int) -> Tensor:
     """Where boards of two agents ``[*B, 2]`` with coins ``[*B, 2]`` are in :func:`all_boards`, ``[*B]``."""
-    place = grid_size ** torch.tensor([6, 4, 2, 0], device=agents.device)
-    return (torch.cat([agents, coins], dim=-1) * place).sum(-1)
+    weights = grid_size ** torch.tensor([6, 4, 2, 0], device=agents.device)
+    return (torch.cat([agents, coins], dim=-1) * weights).sum(-1)
 
 
 def place_boards(env: CoinsEnv, agents: Tensor, coins: Tensor) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, one_hot
 
-from benchmarl_reciprocator.tasks.grid.board import rgb
-from benchmarl_reciprocator.tasks.palette import COLOURS
+from benchmarl_reciprocator.tasks.palette import COLOURS, rgb
 
 OBSERVATIONS = ("image", "rgb", "flat")
 

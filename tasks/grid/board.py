@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageColor, ImageDraw
-from torch import Tensor
 
 from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
 
-BACKGROUND, FLOOR_COLOUR, OUTLINE = "#000000", "#E9E4D8", "#FFFFFF"
-
-
-def rgb(colour: str | None) -> Tensor:
-    """A colour as three numbers in ``[0, 1]``; black for none."""
-    return torch.tensor(ImageColor.getrgb(colour or BACKGROUND)) / 255
+FLOOR_COLOUR, OUTLINE = "#E9E4D8", "#FFFFFF"
 
 
 def draw_grid(

@@ -103,8 +103,8 @@ class MatrixGameEnv(SocialDilemmaEnv):
         sizes = torch.tensor(n_actions, device=self.device)
         self._sizes = sizes
         viewed = sizes[self._own_view]
-        # Place value of every seat in the number of a joint action, by the agent that looks at it.
-        self._place = viewed.flip(-1).cumprod(-1).flip(-1) // viewed
+        # What every seat's action is multiplied by in the number of a joint action, by the agent that looks at it.
+        self._weights = viewed.flip(-1).cumprod(-1).flip(-1) // viewed
         self._flat_payoffs = self.payoffs.reshape(joint_actions, n_agents)
         self._last = torch.zeros(*self.batch_size, n_agents, dtype=torch.long, device=self.device)
         self._first = torch.ones(*self.batch_size, dtype=torch.bool, device=self.device)
@@ -119,7 +119,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
             actions = torch.where(slips, anything, actions)
         self._last = actions
         self._first = torch.zeros_like(self._first)
-        rewards = self._flat_payoffs[(actions * self._place[0]).sum(-1)]
+        rewards = self._flat_payoffs[(actions * self._weights[0]).sum(-1)]
         if self.reward_noise:
             rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
         if self.cooperative_action is None:
@@ -127,10 +127,10 @@ class MatrixGameEnv(SocialDilemmaEnv):
         return rewards, {"cooperate": (actions == self.cooperative_action).float().unsqueeze(-1)}
 
     def observations(self) -> Tensor:
-        return self._encode(self._last[:, self._own_view], self._place)
+        return self._encode(self._last[:, self._own_view], self._weights)
 
     def state(self, first_seat: int = 0) -> Tensor:
-        return self._encode(self._last[:, self._own_view[first_seat]], self._place[first_seat])
+        return self._encode(self._last[:, self._own_view[first_seat]], self._weights[first_seat])
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -140,10 +140,10 @@ class MatrixGameEnv(SocialDilemmaEnv):
             self.payoffs.permute(*order, self.n_agents)[..., order], self.payoffs
         )
 
-    def _encode(self, actions: Tensor, place: Tensor) -> Tensor:
+    def _encode(self, actions: Tensor, weights: Tensor) -> Tensor:
         """One-hot of joint actions ``[*B, N]`` and the flag of the first step, ``[*B, O]``."""
         if self.observation == "joint":
-            code = one_hot((actions * place).sum(-1), len(self._flat_payoffs))
+            code = one_hot((actions * weights).sum(-1), len(self._flat_payoffs))
         else:
             code = one_hot(actions, self.n_actions[0]).flatten(-2)
         first = self._first.view(-1, *[1] * (code.ndim - 1))

@@ -1,0 +1,199 @@
+"""The shared pasture as a VMAS scenario: grazers that move in the plane, and patches of grass that they share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from vmas.simulator.core import Agent, Sphere, World
+from vmas.simulator.scenario import BaseScenario
+
+from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.palette import COLOURS, rgb
+
+MAX_AGENTS = len(COLOURS)
+# The world reaches from -1 to 1. Patches and starts lie on rings around its middle.
+PATCH_RING, START_RING = 0.6, 0.25
+AGENT_RADIUS = 0.05
+BARE_COLOUR, GRASS_COLOUR = "#C9B48A", "#3F8F3A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastureRules:
+    """Rules of the shared pasture. Without grazing, grass ``g`` of a patch that is full at 1 grows logistically in a
+    step, ``g + growth g (1 - g)``: most where half of it is left.
+
+    Args:
+        n_agents (int): number of grazers ``N``, 2 to 10.
+        n_patches (int): number of patches ``P``.
+        patch_radius (float): of a patch; the world is 2 wide.
+        capacity (float): reward in the grass of a full patch.
+        growth (float): rate of regrowth, in ``(0, 1]``.
+        appetite (float): share of a patch's grass that one grazer eats in a step, in ``(0, 1]``.
+        extinction (float): a patch with less than this share of grass is lost, in ``[0, 1)``.
+    """
+
+    n_agents: int = 3
+    n_patches: int = 2
+    patch_radius: float = 0.3
+    capacity: float = 10.0
+    growth: float = 0.1
+    appetite: float = 0.1
+    extinction: float = 0.05
+
+    def check(self) -> None:
+        """Raise one ``ValueError`` that names the key, the value and what is allowed, if a rule does not fit."""
+        check_option("task.n_agents", self.n_agents, 2 <= self.n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
+        check_option("task.n_patches", self.n_patches, 1 <= self.n_patches <= 6, "1 to 6")
+        apart = PATCH_RING * math.sin(math.pi / self.n_patches) if self.n_patches > 1 else 1.0
+        largest = min(1 - PATCH_RING, apart) + 1e-6
+        check_option(
+            "task.patch_radius",
+            self.patch_radius,
+            0 < self.patch_radius <= largest,
+            f"0 < radius <= {math.floor(100 * largest) / 100}, so that patches are in the world and apart",
+        )
+        check_option("task.capacity", self.capacity, 0 < self.capacity < math.inf, "a finite number > 0")
+        for key in ("growth", "appetite"):
+            check_option(f"task.{key}", getattr(self, key), 0 < getattr(self, key) <= 1, f"0 < {key} <= 1")
+        check_option("task.extinction", self.extinction, 0 <= self.extinction < 1, "0 <= share < 1")
+
+
+class SharedPasture(BaseScenario):
+    """A commons in continuous space, as a VMAS scenario: ``vmas.make_env(SharedPasture(), num_envs=32, n_agents=3)``.
+
+    A grazer whose middle is on a patch eats there, and to hold back it has to leave. It gets what it eats; what does
+    not grow back all lose: the tragedy of the commons (Hardin 1968, doi:10.1126/science.162.3859.1243) with logistic
+    regrowth (Gordon 1954, doi:10.1086/257497). Grazers are solid and push each other off.
+
+    The keyword arguments of :meth:`make_world` are :class:`PastureRules`. Observations are egocentric, ``4 + 3 P +
+    4 (N - 1)`` numbers: own position and velocity, way to each patch, grass of each patch, way to each other agent in
+    the order of seats after it, and their velocities.
+    """
+
+    def make_world(self, batch_dim: int, device: torch.device, **kwargs) -> World:
+        names = [field.name for field in fields(PastureRules)]
+        for key, value in kwargs.items():
+            check_option(f"task.{key}", value, key in names, f"the options {', '.join(names)}")
+        self.rules = PastureRules(**kwargs)
+        self.rules.check()
+        self.viewer_zoom = 1.1
+        world = World(batch_dim, device, x_semidim=1.0, y_semidim=1.0)
+        for seat in range(self.rules.n_agents):
+            colour = tuple(rgb(COLOURS[seat]).tolist())
+            world.add_agent(Agent(f"agent_{seat}", shape=Sphere(AGENT_RADIUS), u_multiplier=2.0, color=colour))
+        n_agents, n_patches = self.rules.n_agents, self.rules.n_patches
+        # Of patches: their middles, [B, P, 2], and share of grass, [B, P]. Of agents in the last step: what they ate,
+        # in shares of a patch, and what of it came from patches at least half full, [B, N].
+        self.patches = torch.zeros(batch_dim, n_patches, 2, device=device)
+        self.grass = torch.ones(batch_dim, n_patches, device=device)
+        self.eaten = torch.zeros(batch_dim, n_agents, device=device)
+        self.spared = torch.zeros(batch_dim, n_agents, device=device)
+        return world
+
+    def reset_world_at(self, env_index: int | None = None) -> None:
+        rows = slice(None) if env_index is None else slice(env_index, env_index + 1)
+        self.patches[rows] = turned_ring(len(self.grass[rows]), self.rules.n_patches, PATCH_RING, self.world.device)
+        starts = turned_ring(len(self.grass[rows]), self.rules.n_agents, START_RING, self.world.device)
+        for agent, start in zip(self.world.agents, starts.unbind(1)):
+            agent.set_pos(start, batch_index=env_index)
+        self.grass[rows] = 1.0
+        self.eaten[rows] = 0.0
+        self.spared[rows] = 0.0
+
+    def post_step(self) -> None:
+        on = torch.cdist(self.positions(), self.patches) <= self.rules.patch_radius
+        bites = graze(self.grass, on, self.rules.appetite)
+        self.eaten = bites.sum(-1)
+        self.spared = (bites * (self.grass >= 0.5).unsqueeze(1)).sum(-1)
+        self.grass = regrow(self.grass - bites.sum(1), self.rules.growth, self.rules.extinction)
+
+    def reward(self, agent: Agent) -> Tensor:
+        return self.rules.capacity * self.eaten[:, self.world.agents.index(agent)]
+
+    def observation(self, agent: Agent) -> Tensor:
+        seat = self.world.agents.index(agent)
+        position = agent.state.pos.unsqueeze(1)
+        positions, velocities = (x.roll(-seat, 1)[:, 1:] for x in (self.positions(), self.velocities()))
+        return torch.cat(
+            [
+                agent.state.pos,
+                agent.state.vel,
+                (self.patches - position).flatten(1),
+                self.grass,
+                (positions - position).flatten(1),
+                velocities.flatten(1),
+            ],
+            -1,
+        )
+
+    def state(self, first_seat: int = 0) -> Tensor:
+        """All there is to know, seats counted from ``first_seat``: ``[B, 4 N + 2 N P + P]``, positions and velocities
+        of agents, the way from each to each patch, grass of patches.
+        """
+        positions, velocities = (x.roll(-first_seat, 1) for x in (self.positions(), self.velocities()))
+        ways = self.patches.unsqueeze(1) - positions.unsqueeze(2)
+        return torch.cat([positions.flatten(1), velocities.flatten(1), ways.flatten(1), self.grass], -1)
+
+    def done(self) -> Tensor:
+        return torch.zeros(self.world.batch_dim, dtype=torch.bool, device=self.world.device)
+
+    def info(self, agent: Agent) -> dict[str, Tensor]:
+        seat = self.world.agents.index(agent)
+        return {
+            "eaten": self.rules.capacity * self.eaten[:, seat],
+            "spared": self.rules.capacity * self.spared[:, seat],
+            "grass_left": self.grass.mean(-1),
+            "patches_left": (self.grass > 0).float().mean(-1),
+        }
+
+    def extra_render(self, env_index: int = 0) -> list:
+        """Patches below the agents, from bare to green by what is left."""
+        from vmas.simulator import rendering
+
+        geometries = []
+        for middle, grass in zip(self.patches[env_index].tolist(), self.grass[env_index].tolist()):
+            patch = rendering.make_circle(self.rules.patch_radius, res=60)
+            patch.set_color(*torch.lerp(rgb(BARE_COLOUR), rgb(GRASS_COLOUR), grass).tolist())
+            move = rendering.Transform()
+            move.set_translation(*middle)
+            patch.add_attr(move)
+            geometries.append(patch)
+        return geometries
+
+    def positions(self) -> Tensor:
+        """Of all agents, ``[B, N, 2]``."""
+        return torch.stack([agent.state.pos for agent in self.world.agents], 1)
+
+    def velocities(self) -> Tensor:
+        """Of all agents, ``[B, N, 2]``."""
+        return torch.stack([agent.state.vel for agent in self.world.agents], 1)
+
+
+def turned_ring(n_rings: int, n_points: int, radius: float, device: torch.device | str) -> Tensor:
+    """Points at equal distances on a ring, each ring turned at random: ``[n_rings, n_points, 2]``."""
+    angle = torch.arange(n_points, device=device) / n_points + torch.rand(n_rings, 1, device=device)
+    angle = 2 * math.pi * angle
+    return radius * torch.stack([angle.cos(), angle.sin()], -1)
+
+
+def graze(grass: Tensor, on: Tensor, appetite: float) -> Tensor:
+    """What agents eat. Each would take the share ``appetite`` of what those before it left; all get the same.
+
+    Args:
+        grass (Tensor): of patches, ``[*B, P]``.
+        on (Tensor): whether an agent is on a patch, boolean ``[*B, N, P]``.
+        appetite (float): the share, in ``(0, 1]``.
+
+    Returns:
+        Tensor: ``[*B, N, P]``.
+    """
+    grazers = on.sum(-2, keepdim=True)
+    return on * (grass.unsqueeze(-2) * (1 - (1 - appetite) ** grazers) / grazers.clamp(min=1))
+
+
+def regrow(grass: Tensor, growth: float, extinction: float) -> Tensor:
+    """Grass ``[*B, P]`` after a step of logistic growth; none where less than ``extinction`` is left."""
+    return torch.where(grass < extinction, 0.0, grass + growth * grass * (1 - grass))
