@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv, coin_metrics
 from benchmarl_reciprocator.tasks.coins.players import PLAYERS, scripted_bounds
 from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
 
@@ -26,6 +27,8 @@ class TaskConfig:
         variant (str): one of :data:`~benchmarl_reciprocator.tasks.coins.game.VARIANTS`.
         view (int or str, optional): as for :class:`CoinsEnv`, or ``"centred"`` for the whole board around the agent.
     """
+
+    version: ClassVar[int] = 1
 
     n_agents: int = MISSING
     variant: str = MISSING
@@ -72,6 +75,10 @@ class TaskConfig:
         """Coins by taker and owner of trajectories ``[E, T]``, see :func:`coin_metrics`."""
         taken = joint_entry(trajectories, "next", "info", "coins_taken")
         return coin_metrics(taken.unflatten(-1, (self.n_agents, self.n_agents)), valid)
+
+    def cooperation(self) -> CooperationMeasure:
+        """The share of own coins among all that agents take."""
+        return CooperationMeasure("own_coin_share", "own-coin share")
 
     def bounds(self) -> dict[str, float]:
         """What scripted play comes to under these rules, see

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from typing import ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -13,6 +14,7 @@ from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_st
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.rules import Beam, GridRules, check_probability, check_width
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 
 MAPS = shipped_maps("cleanup")
@@ -215,6 +217,8 @@ def check_cleanup_rules(rules: CleanupRules) -> None:
 class TaskConfig(GridWorldOptions):
     """The options of Cleanup. Rules that are ``None`` are those of the variant, see :class:`CleanupRules`."""
 
+    version: ClassVar[int] = 1
+
     clean_length: int | None = MISSING
     clean_width: int | None = MISSING
     clean_cooldown: int | None = MISSING
@@ -245,3 +249,8 @@ class TaskConfig(GridWorldOptions):
             metrics[f"agent_{agent}_cleaning_rate"] = metrics[f"agent_{agent}_cleaned"] / steps
         means = {name: mean_over_steps(trajectories, valid, name) for name in ("apples_left", "waste")}
         return {**metrics, **means}
+
+    def cooperation(self) -> CooperationMeasure:
+        """River cells that an agent cleans in a step: at most one with each ray of its beam."""
+        rules, _ = self.rules_among(VARIANTS, MAPS)
+        return CooperationMeasure("cleaning_rate", "cleaning rate", high=float(rules.clean_width))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -15,6 +15,7 @@ from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_st
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.rules import GridRules, check_probability
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 
 MAPS = shipped_maps("harvest")
@@ -141,6 +142,8 @@ def check_harvest_rules(rules: HarvestRules) -> None:
 class TaskConfig(GridWorldOptions):
     """The options of Harvest. Rules that are ``None`` are those of the variant, see :class:`HarvestRules`."""
 
+    version: ClassVar[int] = 1
+
     regrowth: Any = MISSING
     radius: float | None = MISSING
 
@@ -161,3 +164,7 @@ class TaskConfig(GridWorldOptions):
         for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
             metrics[f"{prefix}restraint"] = 1 - metrics.pop(f"{prefix}last_apples") / metrics[f"{prefix}apples"]
         return {**metrics, "apples_left": mean_over_steps(trajectories, valid, "apples_left")}
+
+    def cooperation(self) -> CooperationMeasure:
+        """The share of the apples taken that left another near them."""
+        return CooperationMeasure("restraint", "restraint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions
 @dataclass
 class TaskConfig(MatrixGameOptions):
     """The options of all matrix games."""
+
+    version: ClassVar[int] = 1
 
     def payoff_table(self) -> Tensor:
         matched = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -17,6 +17,7 @@ from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.cooperation import cooperation_metrics
 from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
 
@@ -201,6 +202,12 @@ class MatrixGameOptions:
             valid,
         )
 
+    def cooperation(self) -> CooperationMeasure | None:
+        """The share of agents that cooperate in a step; ``None`` if no action counts as cooperating."""
+        if self.cooperates_with() is None:
+            return None
+        return CooperationMeasure("p_cooperate", "P(cooperate)")
+
     def bounds(self) -> dict[str, float]:
         """Expected return of an agent, in units of reward, when all cooperate and, with two actions, when all defect;
         empty if no action counts as cooperating.
@@ -242,6 +249,8 @@ class TaskConfig(MatrixGameOptions):
         payoffs (nested lists): rewards by joint action, ``[A_1, ..., A_N, N]``.
         cooperative_action (int, optional): the action that counts as cooperating in the measures.
     """
+
+    version: ClassVar[int] = 1
 
     payoffs: Any = MISSING
     cooperative_action: int | None = MISSING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -28,6 +29,8 @@ class TaskConfig(MatrixGameOptions):
     Args:
         variant (str): one of :data:`VARIANTS`. Scores of different variants are not comparable.
     """
+
+    version: ClassVar[int] = 1
 
     variant: str = MISSING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class TaskConfig(MatrixGameOptions):
         contribution (float): what a contributor pays, in units of reward, above 0.
         multiplier (float): factor on the sum of contributions, between 1 and ``n_agents``.
     """
+
+    version: ClassVar[int] = 1
 
     n_agents: int = MISSING
     contribution: float = MISSING

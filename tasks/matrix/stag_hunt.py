@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,8 @@ PAYOFFS = (4.0, 0.0, 3.0, 1.0)
 @dataclass
 class TaskConfig(MatrixGameOptions):
     """The options of all matrix games."""
+
+    version: ClassVar[int] = 1
 
     def payoff_table(self) -> Tensor:
         return symmetric_table(PAYOFFS)

@@ -16,6 +16,7 @@ from torchrl.envs.libs.vmas import VmasEnv
 
 from benchmarl_reciprocator.tasks.environment import GROUPINGS
 from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.pasture.players import PLAYERS
 from benchmarl_reciprocator.tasks.pasture.scenario import PastureRules, SharedPasture
@@ -107,6 +108,7 @@ class SharedPastureEnv(VmasEnv):
 class TaskConfig:
     """The options of the shared pasture, see :class:`PastureRules` and :class:`SharedPastureEnv`."""
 
+    version: ClassVar[int] = 1
     continuous: ClassVar[bool] = True
 
     n_agents: int = MISSING
@@ -157,6 +159,10 @@ class TaskConfig:
             shares = joint_entry(trajectories, "next", "info", name).mean(-1) * valid
             metrics[name] = shares.sum(-1) / valid.sum(-1)
         return metrics
+
+    def cooperation(self) -> CooperationMeasure:
+        """The share of what agents eat that is from patches at least half full."""
+        return CooperationMeasure("restraint", "restraint")
 
     def players(self) -> dict[str, Callable[[], Player]]:
         """Makers of :data:`~benchmarl_reciprocator.tasks.pasture.players.PLAYERS`, by name."""
