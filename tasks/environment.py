@@ -12,7 +12,7 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.tasks.groups import seats
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 GROUPINGS = ("per_agent", "one_group")
 
@@ -63,9 +63,9 @@ class SocialDilemmaEnv(EnvBase):
             "task.continuation_probability",
             continuation_probability,
             0 < continuation_probability <= 1,
-            "0 < probability <= 1",
+            "a probability above 0",
         )
-        check_option("task.grouping", grouping, grouping in GROUPINGS, " | ".join(GROUPINGS))
+        check_option("task.grouping", grouping, grouping in GROUPINGS, one_of(GROUPINGS))
         check_option(
             "task.grouping",
             grouping,

@@ -101,7 +101,7 @@ def test_failures_are_listed_and_the_others_stand(tmp_path: Path) -> None:
     # A horizon of zero steps is the task's to refuse, when its run begins.
     process = benchmark(folder, {"fine": "ippo", "broken": ["algorithm=ippo", "task.max_steps=0"]}, f"{ITERATIONS}=2")
     assert process.returncode == 1
-    assert "pd, broken, seed 0: ValueError: task.max_steps=0 is not allowed" in process.stderr
+    assert "pd, broken, seed 0: ValueError: task.max_steps must be an integer >= 1, but is 0" in process.stderr
     assert pd.read_csv(folder / "report" / "scores_pd.csv")["population"].tolist() == ["fine"]
     assert "task.max_steps=0" in (folder / "report" / "report.md").read_text()
 

@@ -405,5 +405,5 @@ def test_tit_for_tat_cooperates_with_cooperators_and_is_not_exploited() -> None:
 
 
 def test_tit_for_tat_needs_the_whole_board() -> None:
-    with pytest.raises(ValueError, match=r"^task\.view=3 is not allowed, allowed: null \| centred \| 5 with a player"):
+    with pytest.raises(ValueError, match=r"^task\.view must be null, centred or 5 with a player .*, but is 3$"):
         TitForTat(2, rules_of(grid_size=5), view=3)

@@ -113,9 +113,9 @@ def test_players_fill_a_rollout_in_either_grouping() -> None:
 
 
 def test_unknown_strategies_and_games_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"strategy='nice' is not allowed, allowed: cooperate \| defect"):
+    with pytest.raises(ValueError, match=r"strategy must be cooperate or defect, but is 'nice'"):
         GridPlayers(make_env("harvest"), ["nice", "defect"])
-    with pytest.raises(ValueError, match=r"env='MiningEnv' is not allowed, allowed: CleanupEnv \| HarvestEnv"):
+    with pytest.raises(ValueError, match=r"env must be a CleanupEnv or a HarvestEnv, but is 'MiningEnv'"):
         GridPlayers(mining(1), ["defect", "defect"])
 
 

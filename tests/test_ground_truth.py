@@ -227,9 +227,9 @@ def test_coin_values_satisfy_bellmans_equation() -> None:
 @pytest.mark.parametrize(
     ("rules", "policy", "gamma", "message"),
     [
-        (VARIANTS["pola"], always(0, n_actions=4), 0.9, "coins='single'"),
+        (VARIANTS["pola"], always(0, n_actions=4), 0.9, "task.coins must be per_agent .*, but is 'single'"),
         (PAPER, always(0)[:-1], 0.9, "shape"),
-        (PAPER, always(0), 1.0, "gamma=1.0"),
+        (PAPER, always(0), 1.0, "gamma must be at least 0 and below 1, but is 1.0"),
     ],
 )
 def test_coin_values_refuse_bad_input(rules: CoinRules, policy: Tensor, gamma: float, message: str) -> None:

@@ -178,15 +178,16 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"map": "moon"}, r"task.map='moon' is not allowed, allowed: open \| .*ssdg, or a list of rows"),
-        ({"map": ["PP  "]}, r"task.map, number of apple cells 'A'=0 is not allowed, allowed: at least 1"),
-        ({"map": ["APP", "BPP"]}, r"task.map, row 2, column 1='B' is not allowed, allowed: '@' 'A' 'P' ' '"),
-        ({"regrowth": [0.0, 1.2]}, r"task.regrowth, for 1 apples near=1.2 is not allowed, allowed: 0 <= probability"),
-        ({"regrowth": []}, r"task.regrowth=\[\] is not allowed, allowed: one probability or more"),
-        ({"radius": 0.0}, r"task.radius=0.0 is not allowed, allowed: a finite number > 0"),
+        ({"map": "moon"}, r"task.map must be open, .* ssdg or a list of rows, but is 'moon'"),
+        ({"map": ["PP  "]}, r"the number of apple cells 'A' in task.map must be at least 1, but is 0"),
+        ({"map": ["APP", "BPP"]}, r"row 2, column 1 of task.map must be '@', 'A', 'P' or ' ', but is 'B'"),
+        ({"regrowth": [0.0, 1.2]}, r"task.regrowth for 1 apples near must be a probability from 0 to 1, but is 1.2"),
+        ({"regrowth": []}, r"task.regrowth must be a list of one probability or more, but is \[\]"),
+        ({"regrowth": 0.1}, r"task.regrowth must be a list of one probability or more, but is 0.1"),
+        ({"radius": 0.0}, r"task.radius must be a finite number > 0, but is 0.0"),
         (
             {"n_agents": 9, "map": ["APPPPPP"]},
-            r"task.map, number of start cells 'P'=6 is not allowed, allowed: at least task.n_agents=9",
+            r"the number of start cells 'P' in task.map must be at least 9 \(task.n_agents\), but is 6",
         ),
     ],
 )

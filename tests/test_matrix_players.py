@@ -98,9 +98,9 @@ def test_options_of_players() -> None:
     assert answers(random, "CD", "DC", p=0.2) == [0.2, 0.2, 0.2]
     # Rewards R, S, T, P of -1, -3, 0, -2: a scale of half of 1 / 5, times chi - 1.
     assert answers(extortion, "C", "C", chi=2.0) == [1, 0.9]
-    with pytest.raises(ValueError, match=r"^p=1\.5 is not allowed"):
+    with pytest.raises(ValueError, match=r"^p must be a probability from 0 to 1, but is 1\.5$"):
         random(MatrixGame(symmetric_table(CONVENTIONAL)), p=1.5)
-    with pytest.raises(ValueError, match=r"^chi=1\.0 is not allowed"):
+    with pytest.raises(ValueError, match=r"^chi must be a number > 1, but is 1\.0$"):
         extortion(MatrixGame(symmetric_table(CONVENTIONAL)), chi=1.0)
 
 
@@ -187,7 +187,7 @@ def test_extortion_in_other_games_enforces_it_or_refuses(payoffs: list[float], c
     try:
         player = extortion(MatrixGame(symmetric_table(tuple(payoffs))), chi=chi)
     except ValueError as error:
-        assert str(error).startswith("player='extortion' is not allowed")
+        assert str(error).startswith("the game of extortion must be one with R >= P, ")
         return
     assert ((player.after >= 0) & (player.after <= 1)).all()
     own, theirs = long_run_rewards(player, torch.tensor([0.7, 0.2, 0.4, 0.1]).double(), torch.tensor(payoffs))
@@ -197,16 +197,16 @@ def test_extortion_in_other_games_enforces_it_or_refuses(payoffs: list[float], c
 @pytest.mark.parametrize(
     ("payoffs", "name", "message"),
     [
-        (public_goods(3), "extortion", "extortion in a symmetric game of 2 players"),
-        (public_goods(3), "generous_tit_for_tat", "generous_tit_for_tat in a symmetric game of 2 players"),
+        (public_goods(3), "extortion", "a symmetric game of 2 players"),
+        (public_goods(3), "generous_tit_for_tat", "a symmetric game of 2 players"),
         (torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 1.0]]]), "extortion", "a symmetric game"),
         # The stag hunt has no temptation to defect; here all are better off by defecting.
-        (symmetric_table((4.0, 0.0, 3.0, 1.0)), "generous_tit_for_tat", r"T > R > max\(P, S\)"),
-        (symmetric_table((1.0, 0.0, 4.0, 3.0)), "extortion", "R >= P"),
+        (symmetric_table((4.0, 0.0, 3.0, 1.0)), "generous_tit_for_tat", r"one with T > R > max\(P, S\)"),
+        (symmetric_table((1.0, 0.0, 4.0, 3.0)), "extortion", "one with R >= P"),
     ],
 )
 def test_players_that_do_not_fit_the_game_are_refused(payoffs: Tensor, name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"^player='{name}' is not allowed, allowed: .*{message}"):
+    with pytest.raises(ValueError, match=rf"^the game of {name} must be {message}.*, but is "):
         PLAYERS[name](MatrixGame(payoffs))
 
 

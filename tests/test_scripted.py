@@ -231,8 +231,12 @@ def test_makers_of_players_survive_pickling() -> None:
             "chicken",
             r"^algorithm\.groups\.agent_1='greedy' is not.*tit_for_tat",
         ),
-        (["algorithm=mixed", "algorithm.others=extortion"], "public_goods", r"^player='extortion' is not.*2 players"),
-        (["algorithm=mixed", "algorithm.others=tit_for_tat", "task.view=1"], "coins", r"^task\.view=1 is not"),
+        (
+            ["algorithm=mixed", "algorithm.others=extortion"],
+            "public_goods",
+            r"^the game of extortion must be .*2 players",
+        ),
+        (["algorithm=mixed", "algorithm.others=tit_for_tat", "task.view=1"], "coins", r"^task\.view must be "),
     ],
 )
 def test_impossible_players_are_refused(overrides: list[str], preset: str, message: str, small_experiment) -> None:

@@ -15,7 +15,7 @@ from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEn
 from benchmarl_reciprocator.tasks.coins.players import PLAYERS, scripted_bounds
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
 
@@ -45,7 +45,7 @@ class TaskConfig:
 
     def rules(self) -> CoinRules:
         """The variant's rules, with what is set beside it."""
-        check_option("task.variant", self.variant, self.variant in VARIANTS, " | ".join(VARIANTS))
+        check_option("task.variant", self.variant, self.variant in VARIANTS, one_of(VARIANTS))
         own = {field.name: getattr(self, field.name) for field in fields(CoinRules)}
         return replace(VARIANTS[self.variant], **{key: value for key, value in own.items() if value is not None})
 
@@ -53,7 +53,7 @@ class TaskConfig:
         """The ``view`` of :class:`CoinsEnv`."""
         size = self.rules().grid_size
         valid = self.view is None or self.view == "centred" or type(self.view) is int
-        check_option("task.view", self.view, valid, f"null | centred | 1 to task.grid_size ({size})")
+        check_option("task.view", self.view, valid, f"null, centred or an integer from 1 to {size} (task.grid_size)")
         return size if self.view == "centred" else self.view
 
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> CoinsEnv:

@@ -12,7 +12,7 @@ from torch.nn.functional import embedding
 
 from benchmarl_reciprocator.tasks.coins.board import draw_board
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 COINS = ("per_agent", "single")
 OWNERS = ("alternating", "random")
@@ -95,8 +95,13 @@ class CoinsEnv(SocialDilemmaEnv):
         check_option(
             "task.penalty", penalty, penalty is None or -math.inf < penalty <= 0, "null or a finite number <= 0"
         )
-        check_option("task.view", view, view is None or 1 <= view <= size, f"null or 1 to task.grid_size ({size})")
-        check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
+        check_option(
+            "task.view",
+            view,
+            view is None or 1 <= view <= size,
+            f"null or an integer from 1 to {size} (task.grid_size)",
+        )
+        check_option("task.observation", observation, observation in OBSERVATIONS, one_of(OBSERVATIONS))
         self.rules = rules
         self.penalty = -n_agents / (n_agents - 1) if penalty is None else float(penalty)
         self.view = view
@@ -214,16 +219,16 @@ class CoinsEnv(SocialDilemmaEnv):
 
 def check_rules(n_agents: int, rules: CoinRules) -> None:
     """Raise one ``ValueError`` that names the key, the value and what is allowed, if the rules do not fit."""
-    check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
-    check_option("task.coins", rules.coins, rules.coins in COINS, " | ".join(COINS))
-    check_option("task.owner", rules.owner, rules.owner in OWNERS, " | ".join(OWNERS))
-    check_option("task.n_actions", rules.n_actions, rules.n_actions in (4, 5), "4 (moves) | 5 (moves and stay)")
+    check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
+    check_option("task.coins", rules.coins, rules.coins in COINS, one_of(COINS))
+    check_option("task.owner", rules.owner, rules.owner in OWNERS, one_of(OWNERS))
+    check_option("task.n_actions", rules.n_actions, rules.n_actions in (4, 5), "4 (moves) or 5 (moves and stay)")
     check_option("task.grid_size", rules.grid_size, rules.grid_size >= 2, "an integer >= 2")
     check_option(
         "task.grid_size",
         rules.grid_size,
         rules.coins == "per_agent" or rules.grid_size**2 > n_agents,
-        f"an integer whose square is above task.n_agents={n_agents}: task.coins=single places no coin on an agent",
+        f"an integer whose square is above {n_agents} (task.n_agents), since no single coin is placed on an agent",
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.coins.game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
+from benchmarl_reciprocator.tasks.options import bad_option, check_option
 
 
 def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, penalty: float) -> Tensor:
@@ -98,13 +99,11 @@ def coin_values(policy: Tensor, rules: CoinRules, penalty: float, gamma: float, 
     """
     n_cells = rules.grid_size**2
     if rules.coins != "per_agent":
-        raise ValueError(f"coins={rules.coins!r} has no exact values here, allowed: per_agent")
+        raise bad_option("task.coins", rules.coins, "per_agent where values are to be exact")
     if policy.shape != (n_cells**4, 2, rules.n_actions):
-        raise ValueError(
-            f"policy must have shape [G^8, 2, A] = {(n_cells**4, 2, rules.n_actions)}, got {tuple(policy.shape)}"
-        )
-    if not 0 <= gamma < 1:
-        raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma < 1")
+        shape = (n_cells**4, 2, rules.n_actions)
+        raise bad_option("the shape of policy", tuple(policy.shape), f"[G^8, 2, A] = {shape}")
+    check_option("gamma", gamma, 0 <= gamma < 1, "at least 0 and below 1")
     agents, coins = all_boards(rules.grid_size)
     agents, coins = agents.to(policy.device), coins.to(policy.device)
     actions = torch.arange(rules.n_actions, device=policy.device)

@@ -135,7 +135,7 @@ class TitForTat(CoinPlayer):
             "task.view",
             view,
             view in (None, rules.grid_size),
-            f"null | centred | {rules.grid_size} with a player that counts who takes whose coin (tit_for_tat)",
+            f"null, centred or {rules.grid_size} with a player that counts who takes whose coin (tit_for_tat)",
         )
         super().__init__(n_agents, rules, view, observation)
         self.memory_size = 2 * n_agents

@@ -160,7 +160,7 @@ class CleanupEnv(GridWorldEnv):
         self.orchard, self.river = self.grid.cells("B"), self.grid.cells("HR")
         for name, cells in (("orchard cells 'B'", self.orchard), ("river cells 'H' or 'R'", self.river)):
             check_option(
-                f"task.map, number of {name}", cells.stop - cells.start, cells.stop > cells.start, "at least 1"
+                f"the number of {name} in task.map", cells.stop - cells.start, cells.stop > cells.start, "at least 1"
             )
         dirty = torch.arange(self.river.stop - self.river.start + 1, device=self.device) / (
             self.river.stop - self.river.start
@@ -209,7 +209,7 @@ def check_cleanup_rules(rules: CleanupRules) -> None:
         "task.restoration",
         rules.restoration,
         rules.restoration < rules.depletion,
-        f"below task.depletion={rules.depletion}",
+        f"below {rules.depletion} (task.depletion)",
     )
 
 

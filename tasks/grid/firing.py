@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.map import GridMap, ray_table
 from benchmarl_reciprocator.tasks.grid.rules import Beam
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # The number of no thing.
 NO_THING = -2
@@ -48,7 +48,7 @@ class Firing:
     ) -> None:
         for name, beam in beams.items():
             known = beam.stopped_by is None or beam.stopped_by in things
-            check_option(f"what stops the beam {name!r}", beam.stopped_by, known, f"None or one of {', '.join(things)}")
+            check_option(f"stopped_by of the beam {name!r}", beam.stopped_by, known, one_of([None, *things]))
         self.number = {name: number for number, name in enumerate(beams, 1)}
         self._nowhere = grid.nowhere
         self._rays = ray_table(grid, list(beams.values())).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar
 
@@ -108,7 +109,7 @@ class HarvestEnv(GridWorldEnv):
         super().__init__(n_agents, rules, rows, things=THINGS, start=START, floors=FLOORS, info=info, **kwargs)
         self.orchard = self.grid.cells("A")
         size = self.orchard.stop - self.orchard.start
-        check_option("task.map, number of apple cells 'A'", size, size >= 1, "at least 1")
+        check_option("the number of apple cells 'A' in task.map", size, size >= 1, "at least 1")
         self.near = near_cells(self.grid, self.orchard, rules.radius).to(self.device)
         self.regrowth = torch.tensor(rules.regrowth, device=self.device)
 
@@ -133,9 +134,10 @@ def near_cells(grid: GridMap, cells: slice, radius: float) -> Tensor:
 def check_harvest_rules(rules: HarvestRules) -> None:
     """Raise one ``ValueError`` that names the key, the value and what is allowed, if Harvest's own rules do not fit."""
     check_option("task.radius", rules.radius, 0 < rules.radius < math.inf, "a finite number > 0")
-    check_option("task.regrowth", rules.regrowth, len(rules.regrowth) >= 1, "one probability or more")
+    is_list = isinstance(rules.regrowth, Sequence) and len(rules.regrowth) >= 1
+    check_option("task.regrowth", rules.regrowth, is_list, "a list of one probability or more")
     for number, chance in enumerate(rules.regrowth):
-        check_probability(f"task.regrowth, for {number} apples near", chance)
+        check_probability(f"task.regrowth for {number} apples near", chance)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.rules import Beam
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 WALL, FLOOR, SPAWN = "@", " ", "P"
 # Row and column of a step north, east, south and west: a quarter turn to the right is one further.
@@ -80,22 +80,23 @@ def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
     is_text = isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(row, str) for row in rows)
     check_option(key, rows, is_text and len(rows) > 0, "a list of strings, one for each row")
     numbered = symbols + SPAWN + FLOOR
-    names = " ".join(repr(symbol) for symbol in WALL + numbered)
+    names = one_of(map(repr, WALL + numbered))
     found: dict[str, list[tuple[int, int]]] = {symbol: [] for symbol in numbered}
     for row, line in enumerate(rows):
-        check_option(
-            f"{key}, length of row {row + 1}", len(line), len(line) == len(rows[0]), f"{len(rows[0])}, as of row 1"
-        )
+        if len(line) != len(rows[0]):
+            raise ValueError(
+                f"row {row + 1} of {key} must be {len(rows[0])} cells long, as row 1 is, but is {len(line)} cells long"
+            )
         for column, symbol in enumerate(line):
-            place = f"{key}, row {row + 1}, column {column + 1}"
-            check_option(place, symbol, symbol == WALL or symbol in found, names)
+            where = f"row {row + 1}, column {column + 1} of {key}"
+            check_option(where, symbol, symbol == WALL or symbol in found, names)
             if symbol != WALL:
                 found[symbol].append((row, column))
     check_option(
-        f"{key}, number of start cells {SPAWN!r}",
+        f"the number of start cells {SPAWN!r} in {key}",
         len(found[SPAWN]),
         len(found[SPAWN]) >= n_agents,
-        f"at least task.n_agents={n_agents}",
+        f"at least {n_agents} (task.n_agents)",
     )
     places = torch.tensor([place for of_symbol in found.values() for place in of_symbol])
     layout = torch.full((len(rows), len(rows[0])), len(places))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 
 @dataclass
@@ -41,13 +41,13 @@ class GridWorldOptions:
 
     def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
         """The variant's rules, with what is set beside it, and the rows of the map."""
-        check_option("task.variant", self.variant, self.variant in variants, " | ".join(variants))
+        check_option("task.variant", self.variant, self.variant in variants, one_of(variants))
         rules = variants[self.variant]
         own = {field.name: getattr(self, field.name) for field in fields(rules)}
         rules = type(rules)(**{**vars(rules), **{key: value for key, value in own.items() if value is not None}})
         if not isinstance(rules.map, str):
             return rules, rules.map
-        check_option("task.map", rules.map, rules.map in maps, f"{' | '.join(maps)}, or a list of rows")
+        check_option("task.map", rules.map, rules.map in maps, one_of([*maps, "a list of rows"]))
         return rules, maps[rules.map]
 
     def shared(self, num_envs: int, device: torch.device | str, seed: int | None) -> dict[str, Any]:

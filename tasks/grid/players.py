@@ -14,7 +14,7 @@ from benchmarl_reciprocator.tasks.grid.cleanup import CleanupEnv
 from benchmarl_reciprocator.tasks.grid.harvest import HarvestEnv
 from benchmarl_reciprocator.tasks.grid.rules import ACTIONS
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 STRATEGIES = ("cooperate", "defect")
 FAR = 1e4
@@ -48,9 +48,9 @@ class GridPlayers:
         seed: int = 0,
     ) -> None:
         for strategy in strategies:
-            check_option("strategy", strategy, strategy in STRATEGIES, " | ".join(STRATEGIES))
+            check_option("strategy", strategy, strategy in STRATEGIES, one_of(STRATEGIES))
         game = type(env).__name__
-        check_option("env", game, isinstance(env, (CleanupEnv, HarvestEnv)), "CleanupEnv | HarvestEnv")
+        check_option("env", game, isinstance(env, (CleanupEnv, HarvestEnv)), "a CleanupEnv or a HarvestEnv")
         self.env = env
         self.tolerance = tolerance
         self.spare = spare

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import PROBABILITY, check_option, one_of
 from benchmarl_reciprocator.tasks.palette import COLOURS
 
 MAX_AGENTS = len(COLOURS)
@@ -68,14 +68,14 @@ class GridRules:
 
 def check_rules(n_agents: int, rules: GridRules) -> None:
     """Raise one ``ValueError`` that names the key, the value and what is allowed, if the shared rules do not fit."""
-    check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
-    check_option("task.actions", rules.actions, rules.actions in ACTIONS, " | ".join(ACTIONS))
+    check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
+    check_option("task.actions", rules.actions, rules.actions in ACTIONS, one_of(ACTIONS))
     check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
     check_option(
         "task.view_behind",
         rules.view_behind,
         rules.view_behind is None or 0 <= rules.view_behind < rules.view,
-        f"null (as many as ahead) or 0 to {rules.view - 1} (task.view - 1)",
+        f"null (as many as ahead) or an integer from 0 to {rules.view - 1} (task.view - 1)",
     )
     for key in ("zap_length", "zap_cooldown", "zap_timeout"):
         check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
@@ -97,8 +97,8 @@ def check_memory(view: int, channels: int, num_envs: int, device: torch.device |
         "task.view",
         view,
         size <= memory,
-        f"windows that fit in memory: {num_envs} environments take {size / 2**30:,.0f} GiB a step, "
-        f"there are {memory / 2**30:,.0f} GiB",
+        f"so small that what agents see fits in memory ({num_envs} environments take {size / 2**30:,.0f} GiB a step, "
+        f"there are {memory / 2**30:,.0f} GiB)",
     )
 
 
@@ -109,4 +109,4 @@ def check_width(key: str, width: int) -> None:
 
 def check_probability(key: str, value: float) -> None:
     """Raise a ``ValueError`` unless ``value`` is a probability."""
-    check_option(key, value, 0 <= value <= 1, "0 <= probability <= 1")
+    check_option(key, value, 0 <= value <= 1, PROBABILITY)

@@ -16,7 +16,7 @@ from benchmarl_reciprocator.tasks.grid.firing import Firing
 from benchmarl_reciprocator.tasks.grid.map import FLOOR, SPAWN, read_map, window_cells
 from benchmarl_reciprocator.tasks.grid.movement import move_tables, resolve_moves
 from benchmarl_reciprocator.tasks.grid.rules import ACTIONS, Beam, GridRules, check_memory, check_rules
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
 
@@ -71,10 +71,10 @@ class GridWorldEnv(SocialDilemmaEnv):
         **kwargs,
     ) -> None:
         check_rules(n_agents, rules)
-        check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
+        check_option("task.observation", observation, observation in OBSERVATIONS, one_of(OBSERVATIONS))
         grid = read_map(rows, "".join(start), n_agents)
         largest = 2 * max(grid.shape) - 1
-        check_option("task.view", rules.view, rules.view <= largest, f"1 to {largest}, which shows the whole map")
+        check_option("task.view", rules.view, rules.view <= largest, f"at most {largest}, which shows the whole map")
         zap = Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)
         self.rules = rules
         self.grid = grid

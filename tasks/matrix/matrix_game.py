@@ -18,7 +18,7 @@ from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.cooperation import cooperation_metrics
 from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import PROBABILITY, bad_option, check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
 OBSERVATIONS = ("joint", "per_agent")
@@ -57,12 +57,12 @@ class MatrixGameEnv(SocialDilemmaEnv):
     ) -> None:
         n_agents = payoffs.shape[-1] if payoffs.ndim else 0
         check_option(
-            "task.payoffs",
-            f"a table of shape {list(payoffs.shape)}",
+            "the shape of task.payoffs",
+            list(payoffs.shape),
             n_agents >= 2 and payoffs.ndim == n_agents + 1 and min(payoffs.shape) >= 1,
-            "shape [A_1, ..., A_N, N] for N >= 2 agents with A_i actions (two players, two actions: [2, 2, 2])",
+            "[A_1, ..., A_N, N] for N >= 2 agents with A_i actions (two players, two actions: [2, 2, 2])",
         )
-        check_option("task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "finite numbers")
+        check_option("task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "a table of finite numbers")
         n_actions = list(payoffs.shape[:-1])
         check_option(
             "task.reward_noise",
@@ -70,8 +70,8 @@ class MatrixGameEnv(SocialDilemmaEnv):
             reward_noise >= 0 and math.isfinite(reward_noise),
             "a finite number >= 0",
         )
-        check_option("task.action_noise", action_noise, 0 <= action_noise <= 1, "0 <= probability <= 1")
-        check_option("task.observation", observation, observation in OBSERVATIONS, " | ".join(OBSERVATIONS))
+        check_option("task.action_noise", action_noise, 0 <= action_noise <= 1, PROBABILITY)
+        check_option("task.observation", observation, observation in OBSERVATIONS, one_of(OBSERVATIONS))
         check_option(
             "task.observation",
             observation,
@@ -82,7 +82,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
             "task.cooperative_action",
             cooperative_action,
             cooperative_action is None or 0 <= cooperative_action < min(n_actions),
-            f"null or one of the actions 0 to {min(n_actions) - 1}",
+            f"null or an action from 0 to {min(n_actions) - 1}",
         )
         joint_actions = math.prod(n_actions)
         width = joint_actions if observation == "joint" else sum(n_actions)
@@ -259,10 +259,8 @@ class TaskConfig(MatrixGameOptions):
         try:
             return torch.tensor(self.payoffs, dtype=torch.float32)
         except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"task.payoffs={self.payoffs!r} is not allowed, allowed: nested lists of numbers with "
-                "equal lengths, of shape [A_1, ..., A_N, N]"
-            ) from error
+            shape = "nested lists of numbers with equal lengths, of shape [A_1, ..., A_N, N]"
+            raise bad_option("task.payoffs", self.payoffs, shape) from error
 
     def cooperates_with(self) -> int | None:
         return self.cooperative_action

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmarl_reciprocator.tasks.options import bad_option, check_option
+
 
 def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -> Tensor:
     """Last joint actions from the ``"state"`` of a matrix game.
@@ -73,12 +75,9 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
     joint = torch.cartesian_prod(*[torch.arange(n, device=payoffs.device) for n in n_actions])
     n_joint, n_agents = joint.shape
     if policy.shape != (n_joint + 1, n_agents, max(n_actions)):
-        raise ValueError(
-            f"policy must have shape [J + 1, N, A] = {(n_joint + 1, n_agents, max(n_actions))}, "
-            f"got {tuple(policy.shape)}"
-        )
-    if not 0 <= gamma < 1:
-        raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma < 1")
+        shape = (n_joint + 1, n_agents, max(n_actions))
+        raise bad_option("the shape of policy", tuple(policy.shape), f"[J + 1, N, A] = {shape}")
+    check_option("gamma", gamma, 0 <= gamma < 1, "at least 0 and below 1")
     # From each state, the chance of each joint action, chosen and then played.
     chosen = policy.double()[:, torch.arange(n_agents, device=joint.device), joint].prod(-1)
     played = _slip(torch.eye(n_joint, dtype=torch.double, device=joint.device).view(*n_actions, n_joint), action_noise)

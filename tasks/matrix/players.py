@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import PROBABILITY, check_option
 from benchmarl_reciprocator.tasks.players import Player
 
 
@@ -57,7 +57,7 @@ class MatrixGame:
             ValueError: if the game is not one of two players in which both have the same rewards.
         """
         symmetric = self.n_agents == 2 and torch.equal(self.payoffs[..., 0], self.payoffs[..., 1].T)
-        check_option("player", player, symmetric, f"{player} in a symmetric game of 2 players")
+        check_option(f"the game of {player}", self.payoffs.tolist(), symmetric, "a symmetric game of 2 players")
         table = self.payoffs[..., 0] if self.cooperative_action == 0 else self.payoffs[..., 0].flip(0, 1)
         return tuple(table.flatten().tolist())
 
@@ -120,7 +120,7 @@ def all_d(game: MatrixGame) -> Player:
 
 def random(game: MatrixGame, p: float = 0.5) -> Player:
     """Cooperates with probability ``p``, whatever happened."""
-    check_option("p", p, 0 <= p <= 1, "0 <= p <= 1")
+    check_option("p", p, 0 <= p <= 1, PROBABILITY)
     return _regardless(game, p)
 
 
@@ -147,9 +147,8 @@ def generous_tit_for_tat(game: MatrixGame) -> Player:
     """
     name = "generous_tit_for_tat"
     r, s, t, p = game.rewards(name)
-    check_option(
-        "player", name, t > r > max(p, s), f"{name} in a game with T > R > max(P, S) (R, S, T, P: {r}, {s}, {t}, {p})"
-    )
+    game_has = {"R": r, "S": s, "T": t, "P": p}
+    check_option(f"the game of {name}", game_has, t > r > max(p, s), "one with T > R > max(P, S)")
     forgives = min(1 - (t - r) / (r - s), (r - p) / (t - p))
     return _tit_for_tat(game, first=1.0, forgives=max(forgives, 0.0))
 
@@ -192,11 +191,10 @@ def extortion(game: MatrixGame, chi: float = 3.0) -> Player:
     # By how much each outcome moves the chance, in units of the scale: down from 1, or up from 0.
     after_cc, after_cd, after_dc = (chi - 1) * (r - p), chi * (t - p) - (s - p), (t - p) - chi * (s - p)
     check_option(
-        "player",
-        "extortion",
+        "the game of extortion",
+        {"R": r, "S": s, "T": t, "P": p, "chi": chi},
         min(after_cc, after_cd, after_dc) >= 0 and max(after_cc, after_cd, after_dc) > 0,
-        f"extortion in a game with R >= P, chi (T - P) >= S - P and T - P >= chi (S - P) "
-        f"(R, S, T, P, chi: {r}, {s}, {t}, {p}, {chi})",
+        "one with R >= P, chi (T - P) >= S - P and T - P >= chi (S - P)",
     )
     scale = 0.5 / max(after_cc, after_cd, after_dc)
     return MemoryOne(game, 1.0, [1 - scale * after_cd, 1 - scale * after_cc], [0.0, scale * after_dc])

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions, symmetric_table
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # Rewards of the row player by (row, column): CC, CD, DC, DD. The games are symmetric.
 VARIANTS = {
@@ -35,5 +35,5 @@ class TaskConfig(MatrixGameOptions):
     variant: str = MISSING
 
     def payoff_table(self) -> Tensor:
-        check_option("task.variant", self.variant, self.variant in VARIANTS, " | ".join(VARIANTS))
+        check_option("task.variant", self.variant, self.variant in VARIANTS, one_of(VARIANTS))
         return symmetric_table(VARIANTS[self.variant])

@@ -36,13 +36,13 @@ class TaskConfig(MatrixGameOptions):
 
     def payoff_table(self) -> Tensor:
         n = self.n_agents
-        check_option("task.n_agents", n, 2 <= n <= MAX_AGENTS, f"2 <= n_agents <= {MAX_AGENTS}")
+        check_option("task.n_agents", n, 2 <= n <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
         check_option("task.contribution", self.contribution, self.contribution > 0, "a number > 0")
         check_option(
             "task.multiplier",
             self.multiplier,
             1 < self.multiplier < n,
-            f"1 < multiplier < n_agents = {n} (else there is no dilemma)",
+            f"above 1 and below {n} (task.n_agents), or there is no dilemma",
         )
         contributes = 1.0 - torch.cartesian_prod(*[torch.arange(2.0)] * n).reshape(*[2] * n, n)
         share = self.multiplier * self.contribution * contributes.mean(-1, keepdim=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vmas.simulator.core import Agent, Sphere, World
 from vmas.simulator.scenario import BaseScenario
 
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.palette import COLOURS, rgb
 
 MAX_AGENTS = len(COLOURS)
@@ -45,20 +45,22 @@ class PastureRules:
 
     def check(self) -> None:
         """Raise one ``ValueError`` that names the key, the value and what is allowed, if a rule does not fit."""
-        check_option("task.n_agents", self.n_agents, 2 <= self.n_agents <= MAX_AGENTS, f"2 to {MAX_AGENTS}")
-        check_option("task.n_patches", self.n_patches, 1 <= self.n_patches <= 6, "1 to 6")
+        check_option(
+            "task.n_agents", self.n_agents, 2 <= self.n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}"
+        )
+        check_option("task.n_patches", self.n_patches, 1 <= self.n_patches <= 6, "an integer from 1 to 6")
         apart = PATCH_RING * math.sin(math.pi / self.n_patches) if self.n_patches > 1 else 1.0
         largest = min(1 - PATCH_RING, apart) + 1e-6
         check_option(
             "task.patch_radius",
             self.patch_radius,
             0 < self.patch_radius <= largest,
-            f"0 < radius <= {math.floor(100 * largest) / 100}, so that patches are in the world and apart",
+            f"above 0 and at most {math.floor(100 * largest) / 100}, so that patches are in the world and apart",
         )
         check_option("task.capacity", self.capacity, 0 < self.capacity < math.inf, "a finite number > 0")
         for key in ("growth", "appetite"):
-            check_option(f"task.{key}", getattr(self, key), 0 < getattr(self, key) <= 1, f"0 < {key} <= 1")
-        check_option("task.extinction", self.extinction, 0 <= self.extinction < 1, "0 <= share < 1")
+            check_option(f"task.{key}", getattr(self, key), 0 < getattr(self, key) <= 1, "above 0 and at most 1")
+        check_option("task.extinction", self.extinction, 0 <= self.extinction < 1, "at least 0 and below 1")
 
 
 class SharedPasture(BaseScenario):
@@ -75,8 +77,8 @@ class SharedPasture(BaseScenario):
 
     def make_world(self, batch_dim: int, device: torch.device, **kwargs) -> World:
         names = [field.name for field in fields(PastureRules)]
-        for key, value in kwargs.items():
-            check_option(f"task.{key}", value, key in names, f"the options {', '.join(names)}")
+        for key in kwargs:
+            check_option("an option of the pasture", key, key in names, one_of(names))
         self.rules = PastureRules(**kwargs)
         self.rules.check()
         self.viewer_zoom = 1.1

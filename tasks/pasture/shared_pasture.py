@@ -17,7 +17,7 @@ from torchrl.envs.libs.vmas import VmasEnv
 from benchmarl_reciprocator.tasks.environment import GROUPINGS
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.pasture.players import PLAYERS
 from benchmarl_reciprocator.tasks.pasture.scenario import PastureRules, SharedPasture
 from benchmarl_reciprocator.tasks.players import Player
@@ -54,7 +54,7 @@ class SharedPastureEnv(VmasEnv):
         seed: int | None = None,
     ) -> None:
         check_option("task.max_steps", max_steps, max_steps >= 1, "an integer >= 1")
-        check_option("task.grouping", grouping, grouping in GROUPINGS, " | ".join(GROUPINGS))
+        check_option("task.grouping", grouping, grouping in GROUPINGS, one_of(GROUPINGS))
         names = [f"agent_{seat}" for seat in range(rules.n_agents)]
         per_agent = MarlGroupMapType.ONE_GROUP_PER_AGENT
         super().__init__(
