@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -131,7 +132,7 @@ class SocialDilemmaEnv(EnvBase):
         """Standard normal random numbers ``[*shape]`` from the environments' own generator."""
         return torch.randn(*shape, generator=self._generator, device=self.device)
 
-    def _make_specs(self, observation_shape: tuple, state_shape: tuple) -> None:
+    def _make_specs(self, observation_shape: tuple[int, ...], state_shape: tuple[int, ...]) -> None:
         batch = self.batch_size
         observation, action, reward = Composite(shape=batch), Composite(shape=batch), {}
         for group, agents in self.group_map.items():
@@ -169,7 +170,7 @@ class SocialDilemmaEnv(EnvBase):
             device=self.device,
         )
 
-    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs) -> TensorDictBase:
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         if tensordict is not None and "_reset" in tensordict.keys():
             where = tensordict.get("_reset").reshape(self.batch_size)
         else:

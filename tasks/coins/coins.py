@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -30,18 +30,18 @@ class TaskConfig:
 
     version: ClassVar[int] = 1
 
-    n_agents: int = MISSING
-    variant: str = MISSING
-    coins: str | None = MISSING
-    owner: str | None = MISSING
-    grid_size: int | None = MISSING
-    n_actions: int | None = MISSING
-    max_steps: int | None = MISSING
-    penalty: float | None = MISSING
-    continuation_probability: float = MISSING
-    view: Any = MISSING
-    observation: str = MISSING
-    grouping: str = MISSING
+    n_agents: int
+    variant: str
+    coins: str | None
+    owner: str | None
+    grid_size: int | None
+    n_actions: int | None
+    max_steps: int | None
+    penalty: float | None
+    continuation_probability: float
+    view: Any
+    observation: str
+    grouping: str
 
     def rules(self) -> CoinRules:
         """The variant's rules, with what is set beside it."""

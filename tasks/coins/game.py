@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class CoinsEnv(SocialDilemmaEnv):
         penalty: float | None = None,
         view: int | None = None,
         observation: str = "flat",
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         check_rules(n_agents, rules)
         size, n_cells = rules.grid_size, rules.grid_size**2

@@ -31,7 +31,9 @@ def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules
     return taken.flatten(-2).to(payoff) @ payoff.flatten(0, 1)
 
 
-def decode_boards(state: Tensor, n_agents: int, grid_size: int, *, view: int | None, image: bool = False) -> tuple:
+def decode_boards(
+    state: Tensor, n_agents: int, grid_size: int, *, view: int | None, image: bool = False
+) -> tuple[Tensor, Tensor]:
     """Boards from the ``"state"`` of :class:`CoinsEnv`, in which the whole board is, whatever the agents' view.
 
     Args:

@@ -46,10 +46,11 @@ def draw_grid(
             box = [x, y, x + scale - 1, y + scale - 1]
             is_wall = number == len(floors) - 1
             draw.rectangle(box, fill=things[number] if is_wall else floors[number] or FLOOR_COLOUR)
-            if things[number] and not is_wall:
-                _draw_thing(draw, x, y, scale, things[number])
-            if beams[number]:
-                draw.rectangle(box, fill=(*ImageColor.getrgb(beams[number]), 130))
+            thing, beam = things[number], beams[number]
+            if thing and not is_wall:
+                _draw_thing(draw, x, y, scale, thing)
+            if beam:
+                draw.rectangle(box, fill=(*ImageColor.getrgb(beam), 130))
             if not is_wall:
                 draw.rectangle(box, outline=(0, 0, 0, 28), width=SMOOTHING // 2)
     for seat, (number, facing) in enumerate(agents):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -51,8 +51,8 @@ class CleanupRules(GridRules):
     waste_delay: int
 
 
-_HUGHES = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
-_WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
+_HUGHES: dict[str, Any] = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
+_WIDE_VIEW: dict[str, Any] = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
     # For quick work on a CPU; ours. Zapping is off. Waste starts below what stops all growth, and a beam is wide:
     # random play must find some apples, or there is nothing to learn from.
@@ -144,7 +144,9 @@ class CleanupEnv(GridWorldEnv):
     The other keyword arguments are those of :class:`GridWorldEnv`.
     """
 
-    def __init__(self, n_agents: int, rules: CleanupRules, rows: list[str], **kwargs) -> None:
+    rules: CleanupRules
+
+    def __init__(self, n_agents: int, rules: CleanupRules, rows: list[str], **kwargs: Any) -> None:
         check_cleanup_rules(rules)
         super().__init__(
             n_agents,
@@ -219,15 +221,15 @@ class TaskConfig(GridWorldOptions):
 
     version: ClassVar[int] = 1
 
-    clean_length: int | None = MISSING
-    clean_width: int | None = MISSING
-    clean_cooldown: int | None = MISSING
-    apple_probability: float | None = MISSING
-    depletion: float | None = MISSING
-    restoration: float | None = MISSING
-    waste_probability: float | None = MISSING
-    waste_limit: float | None = MISSING
-    waste_delay: int | None = MISSING
+    clean_length: int | None
+    clean_width: int | None
+    clean_cooldown: int | None
+    apple_probability: float | None
+    depletion: float | None
+    restoration: float | None
+    waste_probability: float | None
+    waste_limit: float | None
+    waste_delay: int | None
 
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> CleanupEnv:
         """The environment that these options describe."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -39,7 +39,7 @@ class HarvestRules(GridRules):
     radius: float
 
 
-_WIDE_VIEW = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
+_WIDE_VIEW: dict[str, Any] = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
     # For quick work on a CPU; ours. Zapping is off.
     "small": HarvestRules(
@@ -103,7 +103,9 @@ class HarvestEnv(GridWorldEnv):
     The other keyword arguments are those of :class:`GridWorldEnv`.
     """
 
-    def __init__(self, n_agents: int, rules: HarvestRules, rows: list[str], **kwargs) -> None:
+    rules: HarvestRules
+
+    def __init__(self, n_agents: int, rules: HarvestRules, rows: list[str], **kwargs: Any) -> None:
         check_harvest_rules(rules)
         info = ("apples", "last_apples", "apples_left")
         super().__init__(n_agents, rules, rows, things=THINGS, start=START, floors=FLOORS, info=info, **kwargs)
@@ -146,8 +148,8 @@ class TaskConfig(GridWorldOptions):
 
     version: ClassVar[int] = 1
 
-    regrowth: Any = MISSING
-    radius: float | None = MISSING
+    regrowth: Any
+    radius: float | None
 
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> HarvestEnv:
         """The environment that these options describe."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -22,22 +22,22 @@ class GridWorldOptions:
         map (str or list of str, optional): the name of a map of the game, or a map's rows.
     """
 
-    n_agents: int = MISSING
-    variant: str = MISSING
-    map: Any = MISSING
-    max_steps: int | None = MISSING
-    view: int | None = MISSING
-    view_behind: int | None = MISSING
-    actions: str | None = MISSING
-    zap_length: int | None = MISSING
-    zap_width: int | None = MISSING
-    zap_cooldown: int | None = MISSING
-    zap_timeout: int | None = MISSING
-    zap_penalty: float | None = MISSING
-    zap_cost: float | None = MISSING
-    observation: str = MISSING
-    continuation_probability: float = MISSING
-    grouping: str = MISSING
+    n_agents: int
+    variant: str
+    map: Any
+    max_steps: int | None
+    view: int | None
+    view_behind: int | None
+    actions: str | None
+    zap_length: int | None
+    zap_width: int | None
+    zap_cooldown: int | None
+    zap_timeout: int | None
+    zap_penalty: float | None
+    zap_cost: float | None
+    observation: str
+    continuation_probability: float
+    grouping: str
 
     def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
         """The variant's rules, with what is set beside it, and the rows of the map."""

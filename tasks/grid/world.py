@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         beams: Mapping[str, Beam] | None = None,
         info: Sequence[str] = (),
         observation: str = "image",
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         check_rules(n_agents, rules)
         check_option("task.observation", observation, observation in OBSERVATIONS, one_of(OBSERVATIONS))

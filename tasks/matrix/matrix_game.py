@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -53,7 +53,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
         reward_noise: float = 0.0,
         action_noise: float = 0.0,
         observation: str = "joint",
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         n_agents = payoffs.shape[-1] if payoffs.ndim else 0
         check_option(
@@ -161,12 +161,12 @@ def symmetric_table(row_rewards: tuple[float, float, float, float]) -> Tensor:
 class MatrixGameOptions:
     """Options that all matrix games share, see :class:`MatrixGameEnv` and :class:`SocialDilemmaEnv`."""
 
-    max_steps: int = MISSING
-    continuation_probability: float = MISSING
-    reward_noise: float = MISSING
-    action_noise: float = MISSING
-    observation: str = MISSING
-    grouping: str = MISSING
+    max_steps: int
+    continuation_probability: float
+    reward_noise: float
+    action_noise: float
+    observation: str
+    grouping: str
 
     def payoff_table(self) -> Tensor:
         """Rewards by joint action, ``[A_1, ..., A_N, N]``."""
@@ -252,8 +252,8 @@ class TaskConfig(MatrixGameOptions):
 
     version: ClassVar[int] = 1
 
-    payoffs: Any = MISSING
-    cooperative_action: int | None = MISSING
+    payoffs: Any
+    cooperative_action: int | None
 
     def payoff_table(self) -> Tensor:
         try:

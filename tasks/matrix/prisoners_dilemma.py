@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -32,7 +32,7 @@ class TaskConfig(MatrixGameOptions):
 
     version: ClassVar[int] = 1
 
-    variant: str = MISSING
+    variant: str
 
     def payoff_table(self) -> Tensor:
         check_option("task.variant", self.variant, self.variant in VARIANTS, one_of(VARIANTS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -30,9 +30,9 @@ class TaskConfig(MatrixGameOptions):
 
     version: ClassVar[int] = 1
 
-    n_agents: int = MISSING
-    contribution: float = MISSING
-    multiplier: float = MISSING
+    n_agents: int
+    contribution: float
+    multiplier: float
 
     def payoff_table(self) -> Tensor:
         n = self.n_agents

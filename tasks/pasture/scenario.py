@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class SharedPasture(BaseScenario):
     the order of seats after it, and their velocities.
     """
 
-    def make_world(self, batch_dim: int, device: torch.device, **kwargs) -> World:
+    def make_world(self, batch_dim: int, device: torch.device, **kwargs: Any) -> World:
         names = [field.name for field in fields(PastureRules)]
         for key in kwargs:
             check_option("an option of the pasture", key, key in names, one_of(names))
@@ -151,7 +152,7 @@ class SharedPasture(BaseScenario):
             "patches_left": (self.grass > 0).float().mean(-1),
         }
 
-    def extra_render(self, env_index: int = 0) -> list:
+    def extra_render(self, env_index: int = 0) -> list[Any]:
         """Patches below the agents, from bare to green by what is left."""
         from vmas.simulator import rendering
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
@@ -88,11 +88,11 @@ class SharedPastureEnv(VmasEnv):
         flag = Categorical(2, shape=(1,), dtype=torch.bool, device=self.device)
         flags = {name: flag.clone() for name in ("done", "terminated", "truncated")}
         self.full_done_spec_unbatched = Composite(flags, device=self.device)
-        spec = self.full_observation_spec_unbatched
+        spec = self.full_observation_spec_unbatched  # type: ignore[has-type]
         spec["state"] = Unbounded(self.state().shape[1:], device=self.device)
         self.full_observation_spec_unbatched = spec
 
-    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs) -> TensorDictBase:
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         return self._completed(super()._reset(tensordict, **kwargs))
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -111,15 +111,15 @@ class TaskConfig:
     version: ClassVar[int] = 1
     continuous: ClassVar[bool] = True
 
-    n_agents: int = MISSING
-    n_patches: int = MISSING
-    patch_radius: float = MISSING
-    capacity: float = MISSING
-    growth: float = MISSING
-    appetite: float = MISSING
-    extinction: float = MISSING
-    max_steps: int = MISSING
-    grouping: str = MISSING
+    n_agents: int
+    n_patches: int
+    patch_radius: float
+    capacity: float
+    growth: float
+    appetite: float
+    extinction: float
+    max_steps: int
+    grouping: str
 
     def rules(self) -> PastureRules:
         """The rules among the options."""
