@@ -138,8 +138,7 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def start(self, where: Tensor) -> None:
         rows = where.nonzero().squeeze(-1)
-        n_spawns = self._spawns.stop - self._spawns.start
-        order = self.random(len(rows), n_spawns).topk(self.n_agents).indices
+        order = self.random(len(rows), self._spawns.stop - self._spawns.start).topk(self.n_agents).indices
         self.things[rows] = self._first_things
         self._beamed[rows] = 0
         self.cells[rows] = order + self._spawns.start
