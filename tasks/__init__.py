@@ -1,1 +1,1 @@
-"""Social dilemmas as BenchMARL tasks: a file for each, named as its yaml in ``conf/task/social_dilemmas``."""
+"""Social dilemmas as BenchMARL tasks: one module each, with the name of its yaml in ``conf/task/social_dilemmas``."""

@@ -1,4 +1,4 @@
-"""What all social dilemmas share: a batch of simultaneous-move environments as one TorchRL environment."""
+"""What all social dilemmas share: a batch of simultaneous-move games as one TorchRL environment."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ GROUPINGS = ("per_agent", "one_group")
 
 
 class SocialDilemmaEnv(EnvBase):
-    """Base of the social dilemmas: ``N`` agents act at once in each of ``num_envs`` environments stepped together.
+    """Base class of the social dilemmas: ``N`` agents act simultaneously in a batch of ``num_envs`` environments.
 
     A game states its rules in four methods on plain tensors: :meth:`start`, :meth:`transition`, :meth:`observations`
-    and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are taken care
-    of here.
+    and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are handled here.
 
     Args:
         n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``.
         observation_shape (sequence of int): shape ``*O`` of one agent's observation.
         state_shape (sequence of int): shape ``*S`` of the global state.
-        info (mapping, optional): what :meth:`transition` reports for each agent: number of values by name.
+        info (mapping, optional): what :meth:`transition` reports for each agent, as the number of values by name.
 
     Keyword Args:
         num_envs (int): number of environments ``B``.
-        max_steps (int): an episode is truncated after so many steps.
-        continuation_probability (float): chance, in ``(0, 1]``, that the episode goes on after a step; it
+        max_steps (int): an episode is truncated after this many steps.
+        continuation_probability (float): probability, in ``(0, 1]``, that the episode continues after a step; it
             terminates otherwise.
         grouping (str): ``"per_agent"``, one group for each agent (self-interested learners), or ``"one_group"``,
             all agents in one group (centralised critics and mixers work within a group).
@@ -42,7 +41,7 @@ class SocialDilemmaEnv(EnvBase):
         seed (int, optional): seed of the environments' own random numbers.
 
     Raises:
-        ValueError: on a bad option, naming the key, the value and what is allowed.
+        ValueError: if an option is invalid, naming its key, what it must be and what it is.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class SocialDilemmaEnv(EnvBase):
 
     @abstractmethod
     def start(self, where: Tensor) -> None:
-        """Set the environments in the boolean mask ``where`` ``[B]`` to the start of an episode."""
+        """Start an episode in the environments selected by the boolean mask ``where`` ``[B]``."""
 
     @abstractmethod
     def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -100,8 +99,8 @@ class SocialDilemmaEnv(EnvBase):
             actions (Tensor): ``[B, N]``, integers.
 
         Returns:
-            tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and ``[B, N, K]`` for each name of ``info`` with its
-            ``K`` values.
+            tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and for each name in ``info`` a tensor ``[B, N, K]``
+            of its ``K`` values.
         """
 
     @abstractmethod
@@ -113,14 +112,14 @@ class SocialDilemmaEnv(EnvBase):
         """The global state now: ``[B, *S]``, float.
 
         Args:
-            first_seat (int): the state as if the seats were counted from this one on. It is not 0 only where
-                :attr:`interchangeable_seats`, and a game without them need not take it.
+            first_seat (int): the seat from which seats are counted. Other than 0 only where
+                :attr:`interchangeable_seats` holds; other games need not accept it.
         """
 
     @property
     def interchangeable_seats(self) -> bool:
-        """Whether the game is the same from every seat: whoever plays in one of them can play in another. A game that
-        says so shows its :meth:`state` from any seat.
+        """Whether the game is the same from every seat, so that an agent trained in one can play in any other. Such a
+        game gives its :meth:`state` from any seat.
         """
         return False
 

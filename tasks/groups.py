@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def seats(group_map: dict[str, list[str]]) -> dict[str, slice]:
-    """Where each group's agents are in a row of all agents."""
+    """Which seats each group's agents take, with all agents in a row."""
     ends = list(accumulate(map(len, group_map.values())))
     return {group: slice(end - len(agents), end) for end, (group, agents) in zip(ends, group_map.items())}
 
@@ -20,7 +20,7 @@ def joint_entry(trajectory: TensorDictBase, *path: str) -> Tensor:
 
     Args:
         trajectory (TensorDictBase): ``[*B]``, as collected from a :class:`SocialDilemmaEnv`.
-        *path (str): where the entry is, without the group: ``("action",)``, ``("next", "reward")``.
+        *path (str): path of the entry, without the group: ``("action",)``, ``("next", "reward")``.
 
     Returns:
         Tensor: ``[*B, N]``, or ``[*B, N K]`` where the entry has ``K`` values for each agent.

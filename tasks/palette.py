@@ -19,7 +19,7 @@ COLOURS = (
     "#8C564B",
     "#1A1A1A",
 )
-# Pictures are drawn so many times as large, and then made smaller.
+# Pictures are drawn this many times larger and then scaled down.
 SMOOTHING = 4
 BACKGROUND = "#000000"
 

@@ -1,7 +1,7 @@
-"""Social outcome metrics: what a population's play comes to for all of its agents, whatever the task.
+"""Social outcome metrics: how well a population fares as a whole, in any task.
 
-Perolat et al. 2017 (arXiv 1707.06600, section 2.2); theirs are sums over agents where these are means. Peace needs to
-know of time-outs and is measured by the games that have them.
+Perolat et al. 2017 (arXiv 1707.06600, section 2.2); theirs are sums over agents where these are means. Peace
+depends on time-outs and is measured by the games that have them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def equality(returns: Tensor) -> Tensor:
     """One minus the Gini coefficient of the agents' returns, with absolute returns in the denominator.
 
     For returns that are not negative this is Perolat et al.'s. Returns of dilemmas may well be negative, where the
-    plain coefficient knows no bounds: dividing by absolute values (Raffinetti et al. 2015,
+    plain coefficient is unbounded: dividing by absolute values (Raffinetti et al. 2015,
     doi:10.1007/s11205-014-0674-9) keeps it in ``[0, 1]``.
 
     Args:

@@ -1,1 +1,1 @@
-"""Coins, the Coin Game: whoever takes a coin is paid, and its owner pays for it."""
+"""Coins, the Coin Game: taking a coin pays, at the expense of its owner if that is another agent."""

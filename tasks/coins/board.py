@@ -11,7 +11,7 @@ from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
 
 
 def draw_board(agents: list[int], coins: list[int], grid_size: int, cell: int = 64) -> np.ndarray:
-    """A board: agents as discs, coins as rings of their owner's colour; what shares a cell stands side by side.
+    """Draw a board: agents as discs, coins as rings in their owner's colour; what shares a cell is drawn side by side.
 
     Args:
         agents (list of int): cells of the agents, row times ``grid_size`` plus column.

@@ -21,7 +21,7 @@ from benchmarl_reciprocator.tasks.players import Player
 
 @dataclass
 class TaskConfig:
-    """The options of Coins. Rules that are ``None`` are those of the variant, see :class:`CoinsEnv`.
+    """The options of Coins, see :class:`CoinsEnv`. Rules that are ``None`` are taken from the variant.
 
     Args:
         variant (str): one of :data:`~benchmarl_reciprocator.tasks.coins.game.VARIANTS`.
@@ -44,7 +44,7 @@ class TaskConfig:
     grouping: str
 
     def rules(self) -> CoinRules:
-        """The variant's rules, with what is set beside it."""
+        """The variant's rules, overridden by those that are set."""
         check_option("task.variant", self.variant, self.variant in VARIANTS, one_of(VARIANTS))
         own = {field.name: getattr(self, field.name) for field in fields(CoinRules)}
         return replace(VARIANTS[self.variant], **{key: value for key, value in own.items() if value is not None})
@@ -81,12 +81,12 @@ class TaskConfig:
         return CooperationMeasure("own_coin_share", "own-coin share")
 
     def bounds(self) -> dict[str, float]:
-        """What scripted play comes to under these rules, see
+        """Returns and own-coin shares of scripted play under these rules, see
         :func:`~benchmarl_reciprocator.tasks.coins.players.scripted_bounds`.
         """
         return scripted_bounds(self.n_agents, self.rules(), self.penalty, self.continuation_probability)
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.coins.players.PLAYERS`, by name."""
+        """Constructors of :data:`~benchmarl_reciprocator.tasks.coins.players.PLAYERS`, by name."""
         options = (self.n_agents, self.rules(), self.cells_in_view(), self.observation)
         return {name: partial(make, *options) for name, make in PLAYERS.items()}

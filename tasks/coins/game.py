@@ -1,4 +1,4 @@
-"""Coins: agents on a torus collect coins, and one that another takes costs its owner more than it gains the taker."""
+"""Coins: agents on a torus collect coins; a coin taken by another costs its owner more than it pays the taker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CoinRules:
     Args:
         coins (str): ``"per_agent"``, one coin of every agent always on the board; or ``"single"``, one coin whose
             owner changes, never placed on an agent.
-        owner (str): of the single coin's next owner: ``"alternating"`` or ``"random"``.
+        owner (str): how the single coin's next owner is chosen: ``"alternating"`` or ``"random"``.
         grid_size (int): side of the torus, in cells.
         n_actions (int): 4 moves, or 5 with "stay".
         max_steps (int): length of an episode, in steps.
@@ -60,8 +60,8 @@ VARIANTS = {
 class CoinsEnv(SocialDilemmaEnv):
     """The Coin Game of Lerer and Peysakhovich 2018 (arXiv 1707.01068) and its variants, for 2 to 10 agents.
 
-    Agents move at once and take the coins on the cells where they arrive: +1 for every coin, and its owner gets
-    ``penalty`` for each other agent that takes it. Several agents may be on one cell, and take one coin together.
+    Agents move simultaneously and take the coins on the cells where they arrive: +1 for every coin, and its owner gets
+    ``penalty`` for each other agent that takes it. Several agents may share a cell, and then each takes the coin there.
 
     Every agent sees itself first and its own coin first among coins, then the others in the order of seats after it:
     channels ``[own position, others' positions, own coin, others' coins]``, each a one-hot over cells.
@@ -70,7 +70,7 @@ class CoinsEnv(SocialDilemmaEnv):
         n_agents (int): number of agents ``N``, 2 to 10.
         rules (CoinRules): the variant.
         penalty (float, optional): what an owner gets when another takes its coin, at most 0. Default:
-            ``-N / (N - 1)``, with which greedy play comes to zero on average.
+            ``-N / (N - 1)``, with which greedy play earns zero on average.
         view (int, optional): ``None``: the whole board in fixed coordinates. ``k``: the ``k`` by ``k`` cells around the
             agent, itself in the middle, at most ``grid_size``; with ``k = grid_size`` that is the whole board.
         observation (str): ``"flat"``, ``[2 N k^2]``, or ``"image"``, ``[k, k, 2 N]``, channels last.
@@ -78,7 +78,7 @@ class CoinsEnv(SocialDilemmaEnv):
     The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
 
     Raises:
-        ValueError: on a bad option, naming the key, the value and what is allowed.
+        ValueError: if an option is invalid, naming its key, what it must be and what it is.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class CoinsEnv(SocialDilemmaEnv):
         self._seen_from = _one_hots(size, self._side, view is None).to(device)
         self._seen_whole = _one_hots(size, size, view is None).to(device)
         self._payoff = payoff_table(n_agents, self.penalty).flatten(0, 1).T.contiguous().to(device)
-        # [N, B], since operations along the many environments are fast. A coin that is not on the board is on the
-        # cell number n_cells.
+        # [N, B], since operations along the many environments are fast. A coin that is not on the board has the cell
+        # n_cells.
         self._agents = torch.zeros(n_agents, *self.batch_size, dtype=torch.long, device=device)
         self._coins = torch.full_like(self._agents, n_cells)
 
@@ -144,7 +144,7 @@ class CoinsEnv(SocialDilemmaEnv):
         return self._coins.T
 
     def place(self, agents: Tensor, coins: Tensor) -> None:
-        """Put agents and coins on cells, ``[B, N]`` each, in place of where they are."""
+        """Move agents and coins to the given cells, ``[B, N]`` each."""
         self._agents = agents.T.contiguous().to(self._agents)
         self._coins = coins.T.contiguous().to(self._coins)
 
@@ -167,7 +167,7 @@ class CoinsEnv(SocialDilemmaEnv):
         return self._see(self._seen_from)
 
     def state(self, first_seat: int = 0) -> Tensor:
-        """The whole board: as the first agent sees it where ``view`` is ``None``, else around every agent."""
+        """The whole board: as the first agent sees it if ``view`` is ``None``, else centred on every agent in turn."""
         seen = self._see(self._seen_whole)
         if self.view is None:
             return seen[:, first_seat]
@@ -219,7 +219,7 @@ class CoinsEnv(SocialDilemmaEnv):
 
 
 def check_rules(n_agents: int, rules: CoinRules) -> None:
-    """Raise one ``ValueError`` that names the key, the value and what is allowed, if the rules do not fit."""
+    """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule is invalid."""
     check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
     check_option("task.coins", rules.coins, rules.coins in COINS, one_of(COINS))
     check_option("task.owner", rules.owner, rules.owner in OWNERS, one_of(OWNERS))
@@ -253,22 +253,22 @@ def landing_cells(agents: Tensor, action: Tensor, grid_size: int) -> Tensor:
 
 
 def displacement(size: int) -> Tensor:
-    """Shortest way between cells of a torus: ``[G^2, G^2, 2]``, rows and columns from the first to the second."""
+    """Shortest path between cells of a torus: ``[G^2, G^2, 2]``, rows and columns from the first to the second."""
     cells = torch.arange(size**2)
     place = torch.stack([cells // size, cells % size], -1)
     return (place - place.unsqueeze(1) + size // 2) % size - size // 2
 
 
 def window_table(size: int, side: int) -> Tensor:
-    """Where a cell lies in the window of ``side`` by ``side`` cells around another.
+    """Where a cell lies in the ``side`` by ``side`` window around another cell.
 
     Args:
         size (int): side of the torus ``G``.
         side (int): side of the window ``k``, at most ``G``.
 
     Returns:
-        Tensor: ``[G^2, G^2 + 1]``, by the middle's cell and the other's; ``k^2`` for a cell outside of the window and
-        for the last column, which stands for what is not on the board.
+        Tensor: ``[G^2, G^2 + 1]``, by the cell in the middle and the other; ``k^2`` for a cell outside the window and
+        in the last column, which stands for what is not on the board.
     """
     place = displacement(size) + side // 2
     inside = ((place >= 0) & (place < side)).all(-1)
@@ -278,7 +278,7 @@ def window_table(size: int, side: int) -> Tensor:
 
 def _one_hots(size: int, side: int, fixed: bool) -> Tensor:
     """One-hots ``[*, k^2]`` of cells in fixed coordinates, by cell; or in the window around another cell, by
-    ``(G^2 + 1)`` times the middle's cell plus the other's. Nothing is set for what is not seen.
+    ``(G^2 + 1)`` times the cell in the middle plus the other. All zeros for what is not seen.
     """
     one_hot = torch.eye(side**2 + 1, side**2)
     return one_hot if fixed else one_hot[window_table(size, side).flatten()]

@@ -1,4 +1,4 @@
-"""What is known of Coins: its rewards, its boards and, for two agents, the exact values of policies.
+"""Ground truth for Coins: its rewards, its boards and, for two agents, the exact values of policies.
 
 Pure functions on boards, which are the cells of the agents ``[*B, N]`` and of their coins ``[*B, N]``, row times ``G``
 plus column on a torus of side ``G``, and ``G^2`` for a coin that is not on the board.
@@ -14,7 +14,7 @@ from benchmarl_reciprocator.tasks.options import bad_option, check_option
 
 
 def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, penalty: float) -> Tensor:
-    """Rewards of a step, which are certain given board and joint action.
+    """Rewards of a step, which are deterministic given the board and the joint action.
 
     Args:
         agents (Tensor): cells of the agents, integers ``[*B, N]``.
@@ -34,7 +34,7 @@ def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules
 def decode_boards(
     state: Tensor, n_agents: int, grid_size: int, *, view: int | None, image: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Boards from the ``"state"`` of :class:`CoinsEnv`, in which the whole board is, whatever the agents' view.
+    """Boards from the ``"state"`` of :class:`CoinsEnv`, which shows the whole board whatever the agents' view.
 
     Args:
         state (Tensor): ``[*B, S]``, or ``[*B, G, G, S]`` where observations are images.
@@ -42,9 +42,8 @@ def decode_boards(
         grid_size (int): side of the torus ``G``.
 
     Keyword Args:
-        view (int, optional): as in :class:`CoinsEnv`. With a centred view the state says where everything is from the
-            agents, and not where they are. All translations of a board are equivalent then: the one that comes back
-            has agent 0 on cell 0.
+        view (int, optional): as in :class:`CoinsEnv`. With a centred view the state gives all positions relative to
+            the agents. All translations of a board are equivalent then: the one returned has agent 0 on cell 0.
         image (bool): whether observations are images.
 
     Returns:
@@ -71,7 +70,7 @@ def all_boards(grid_size: int) -> tuple[Tensor, Tensor]:
 
 
 def board_index(agents: Tensor, coins: Tensor, grid_size: int) -> Tensor:
-    """Where boards of two agents ``[*B, 2]`` with coins ``[*B, 2]`` are in :func:`all_boards`, ``[*B]``."""
+    """Index in :func:`all_boards` of boards of two agents ``[*B, 2]`` with coins ``[*B, 2]``: ``[*B]``."""
     weights = grid_size ** torch.tensor([6, 4, 2, 0], device=agents.device)
     return (torch.cat([agents, coins], dim=-1) * weights).sum(-1)
 
@@ -90,11 +89,11 @@ def coin_values(policy: Tensor, rules: CoinRules, penalty: float, gamma: float, 
         policy (Tensor): probabilities of both agents' actions on :func:`all_boards`, ``[G^8, 2, A]``.
         rules (CoinRules): the variant, with a coin of each agent on the board.
         penalty (float): what an owner gets when another takes its coin.
-        gamma (float): discount in ``[0, 1)``; times the chance that the episode goes on, where it may terminate.
-        tolerance (float): bound of the error, in units of reward.
+        gamma (float): discount in ``[0, 1)``; times the probability that the episode continues, where it may terminate.
+        tolerance (float): bound on the error, in units of reward.
 
     Returns:
-        Tensor: expected discounted return of both agents from each board on, ``[G^8, 2]``, double.
+        Tensor: expected discounted return of both agents from each board, ``[G^8, 2]``, double.
 
     Raises:
         ValueError: for a single coin, a policy of another shape or a ``gamma`` outside ``[0, 1)``.
@@ -125,8 +124,8 @@ def coin_values(policy: Tensor, rules: CoinRules, penalty: float, gamma: float, 
         updated = (moves @ after.transpose(0, 1)).transpose(0, 1).reshape(values.shape)
         low, high = torch.aminmax(updated - values, dim=0)
         values = updated
-        # The sweeps to come add between gamma / (1 - gamma) times the lowest and the highest change (MacQueen 1966,
-        # "A modified dynamic programming method for Markovian decision problems"): far fewer sweeps are needed.
+        # All further sweeps add between gamma / (1 - gamma) times the smallest and the largest change (MacQueen 1966,
+        # "A modified dynamic programming method for Markovian decision problems"), which saves most of them.
         ahead = gamma / (1 - gamma)
         if ahead * (high - low).max() <= 2 * tolerance:
             return values + ahead * (low + high) / 2
@@ -135,7 +134,7 @@ def coin_values(policy: Tensor, rules: CoinRules, penalty: float, gamma: float, 
 def coin_future(
     values: Tensor, agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, gamma: float
 ) -> Tensor:
-    """Discounted value of the board that follows, in the mean over where coins reappear.
+    """Expected discounted value of the next board, over where coins reappear.
 
     Args:
         values (Tensor): of all boards, ``[G^8, 2]``, see :func:`coin_values`.

@@ -1,4 +1,4 @@
-"""Scripted players of Coins, which say what a score is worth: they set its bounds."""
+"""Scripted players of Coins, whose scores are the reference points for those of learners."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ from benchmarl_reciprocator.tasks.players import Player, play
 class CoinPlayer(Player):
     """A scripted player that acts on what an agent of :class:`CoinsEnv` observes.
 
-    It goes for the nearest of the coins that are fair game to it by a shortest way, keeps off the other coins where
-    that costs no step, and picks at random among equally good actions. A coin that it does not see it looks for at
-    random.
+    It takes a shortest path to the nearest of the coins that are fair game to it, avoids the other coins where that
+    costs no step, and picks at random among equally good actions. While it sees no such coin it moves at random.
 
     Args:
         n_agents (int): number of agents ``N``.
@@ -48,14 +47,14 @@ class CoinPlayer(Player):
             self._way = around.expand(side**2, -1, -1)
 
     def look(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Where everything is on the torus, from the player's own place.
+        """Where everything is on the torus, relative to the player.
 
         Args:
             observation (Tensor): ``[*B, *O]``.
 
         Returns:
-            tuple[Tensor, Tensor]: the way, in rows and columns, to all agents and then all coins ``[*B, 2 N, 2]``, own
-            first, and whether it sees them ``[*B, 2 N]``.
+            tuple[Tensor, Tensor]: the displacement, in rows and columns, to all agents and then all coins
+            ``[*B, 2 N, 2]``, own first, and whether it sees them ``[*B, 2 N]``.
         """
         if self.observation == "image":
             observation = observation.movedim(-1, -3).flatten(-3)
@@ -64,7 +63,7 @@ class CoinPlayer(Player):
         return self._way.to(shown.device)[cells[..., :1], cells], shown.sum(-1) > 0
 
     def best_actions(self, way: Tensor, seen: Tensor, fair: Tensor) -> Tensor:
-        """Which actions are as good as any.
+        """The best actions, which are all equally good.
 
         Args:
             way (Tensor): ``[*B, 2 N, 2]``, see :meth:`look`.
@@ -92,7 +91,7 @@ class CoinPlayer(Player):
 
 
 class Cooperate(CoinPlayer):
-    """Goes for its own coin alone."""
+    """Goes only for its own coin."""
 
     def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         return self.hunt(observation, torch.arange(self.n_agents) == 0), memory
@@ -115,19 +114,19 @@ class Random(CoinPlayer):
 
 
 class TitForTat(CoinPlayer):
-    """Cooperates, and is greedy for as long as another owes it: then that one's coins are fair game too.
+    """Cooperates, and is greedy for as long as another agent owes it: then the debtor's coins are fair game too.
 
-    Another owes as many coins as it has taken of the player's in the episode, less those that the player has taken of
-    its. Among two it plays as :class:`Greedy` while the other's debt is above zero, else as :class:`Cooperate`; among
-    more it goes for the coins of debtors and its own, and for nobody else's. The idea is that of Lerer and
-    Peysakhovich 2018 (arXiv 1707.01068), whose players count losses in return by a learned value.
+    An agent's debt is the number of the player's coins that it has taken in the episode, less the number of its coins
+    that the player has taken. With two agents it plays as :class:`Greedy` while the other is in debt, else as
+    :class:`Cooperate`; with more it goes for its own coins and those of debtors. The idea is that of Lerer and
+    Peysakhovich 2018 (arXiv 1707.01068), whose players measure losses by a learned value.
 
-    It sees who took whose coin from where everybody arrives, hence remembers where the coins were, seen from its own
-    place, and where it went from there: equally good actions it takes in turn instead of at random, so that it knows.
-    Memory: its last action, ``N`` cells of coins (0 for none), ``N - 1`` debts.
+    It infers who took whose coin from where everybody arrives, hence remembers where the coins were relative to itself
+    and what it did: it takes equally good actions in turn instead of at random, so that it knows its own move. Memory:
+    its last action, ``N`` cells of coins (0 for none), ``N - 1`` debts.
 
     Raises:
-        ValueError: if it would not see the whole board.
+        ValueError: if its view does not cover the whole board.
     """
 
     def __init__(self, n_agents: int, rules: CoinRules, view: int | None = None, observation: str = "flat") -> None:
@@ -175,14 +174,14 @@ def scripted_bounds(
     episodes: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """What scripted play comes to in a variant: the marks beside which a learner's score is read.
+    """Returns and own-coin shares of scripted play in a variant: reference points for the scores of learners.
 
     Args:
         n_agents (int): number of agents.
         rules (CoinRules): the variant.
         penalty (float, optional): as in :class:`CoinsEnv`.
-        continuation_probability (float): chance that an episode goes on after a step.
-        episodes (int): how many are played.
+        continuation_probability (float): probability that an episode continues after a step.
+        episodes (int): number of episodes played.
         seed (int): of environments and players.
 
     Returns:
@@ -190,7 +189,7 @@ def scripted_bounds(
         greedy.
     """
     env = CoinsEnv(n_agents, rules, penalty=penalty, num_envs=episodes, seed=seed)
-    # How likely an episode is to reach each step.
+    # Probability that an episode reaches each step.
     reached = continuation_probability ** torch.arange(float(rules.max_steps))
     bounds = {}
     for strategy in ("cooperate", "greedy"):

@@ -1,1 +1,1 @@
-"""Games on maps of cells that are drawn as text: what they share, Cleanup and Harvest."""
+"""Grid worlds on maps drawn as text: what they share, Cleanup and Harvest."""

@@ -1,4 +1,4 @@
-"""What a cell of a grid world looks like to every agent: one table for all that may be on it."""
+"""What a cell of a grid world looks like to each agent: one table for everything that may be on it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OBSERVATIONS = ("image", "rgb", "flat")
 
 
 class Appearance:
-    """Numbers for what is on a cell, its codes, and a table of what each looks like to every agent.
+    """Codes for what is on a cell, and a table of what each code looks like to each agent.
 
-    A code is the number of the thing, plus what the beam over the cell adds, plus what the agent on it adds, so that
-    an environment adds up three tensors and looks the sum up.
+    A code is the sum of a number for the thing, one for the beam over the cell and one for the agent on it, so that an
+    environment adds up three tensors and looks up the sum.
 
     Args:
         n_agents (int): number of agents ``N``.
@@ -63,15 +63,15 @@ class Appearance:
         return self._pose_codes.take(self._first_pose + facing)
 
     def seats(self, standing: Tensor) -> Tensor:
-        """Whose pose code that is, ``N`` for nobody's (0): ``[*B]``."""
+        """Seats of the agents with these pose codes, ``N`` for nobody (0): ``[*B]``."""
         return self._seat_of.index_select(0, standing.flatten()).view_as(standing)
 
     def to_all(self, codes: Tensor, turned: Tensor) -> Tensor:
-        """What every agent sees of its own cells.
+        """What each agent sees of the cells in its own window.
 
         Args:
             codes (Tensor): of the cells that each sees, ``[B, N, V]``; changed in place.
-            turned (Tensor): orientations of their views, ``[B, N]``.
+            turned (Tensor): orientations of their windows, ``[B, N]``.
 
         Returns:
             Tensor: ``[B, N, V, C]``.
@@ -85,10 +85,10 @@ class Appearance:
 
 
 def appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
-    """What a cell looks like to every agent in every orientation, ``[N, 4, codes, C]``.
+    """What a cell looks like to each agent in each orientation, ``[N, 4, codes, C]``.
 
-    A code is the thing, plus the number of things times the sum of the beam (0 for none) and the number of beams plus
-    one times who stands there (0 for nobody, else 1 plus the orientation plus four times the seat).
+    With ``K`` things and ``M`` beams, a code is ``thing + K (beam + (M + 1) pose)``, where beam is 0 for none and pose
+    is 0 for nobody, else ``1 + orientation + 4 seat``.
     """
     n_things, n_beams = len(things), len(beams) + 1
     code = torch.arange(n_things * n_beams * (1 + 4 * n_agents))

@@ -20,15 +20,14 @@ def draw_grid(
     agents: Sequence[tuple[int, int]],
     cell: int = 24,
 ) -> np.ndarray:
-    """A world: floors and walls as squares, things as discs where their cell has a floor of its own, agents as
-    arrowheads.
+    """Draw a world: floors and walls as squares, things as discs, agents as discs with an arrowhead.
 
     Args:
         layout (nested sequences): number of the cell at every row and column.
         floors (sequence): colour of each cell's floor, ``None`` for plain.
         things (sequence): colour of what lies on each cell, ``None`` for nothing.
         beams (sequence): colour of the beam over each cell, ``None`` for none.
-        agents (sequence of tuple): cell and orientation of every agent; one whose cell is not in ``layout`` is out.
+        agents (sequence of tuple): cell and orientation of every agent; one on a cell that is not in ``layout`` is out.
         cell (int): side of a cell, in pixels.
 
     Returns:

@@ -29,15 +29,15 @@ class CleanupRules(GridRules):
     """What makes a variant of Cleanup.
 
     Args:
-        clean_length (int): of the cleaning beam.
-        clean_width (int): rays of it, an odd number.
-        clean_cooldown (int): steps after a shot before the next.
-        apple_probability (float): of an apple on a free orchard cell in a step, where the river is clean enough.
-        depletion (float): share of the river with waste from which on no apple grows.
+        clean_length (int): length of the cleaning beam.
+        clean_width (int): number of its rays, odd.
+        clean_cooldown (int): steps after a shot in which it cannot be fired.
+        apple_probability (float): probability of an apple on a free orchard cell in a step, if the river is clean.
+        depletion (float): share of the river with waste at and above which no apple grows.
         restoration (float): share of the river with waste up to which apples grow at the full rate.
-        waste_probability (float): of waste on one more river cell in a step.
-        waste_limit (float): share of the river with waste from which on no more appears.
-        waste_delay (int): no waste appears in so many first steps of an episode.
+        waste_probability (float): probability of waste on one more river cell in a step.
+        waste_limit (float): share of the river with waste at and above which no more appears.
+        waste_delay (int): number of steps at the start of an episode in which no waste appears.
     """
 
     clean_length: int
@@ -54,8 +54,8 @@ class CleanupRules(GridRules):
 _HUGHES: dict[str, Any] = {"apple_probability": 0.05, "depletion": 0.4, "restoration": 0.0, "waste_probability": 0.5}
 _WIDE_VIEW: dict[str, Any] = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
-    # For quick work on a CPU; ours. Zapping is off. Waste starts below what stops all growth, and a beam is wide:
-    # random play must find some apples, or there is nothing to learn from.
+    # Ours, for quick work on a CPU. Zapping is off. Waste starts below the level that stops all growth, and the beam is
+    # wide: random play must find some apples, or there is nothing to learn from.
     "small": CleanupRules(
         map="small",
         max_steps=64,
@@ -73,7 +73,7 @@ VARIANTS = {
         waste_delay=0,
     ),
     # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
-    # time-out. There 0.5 is the chance of each clean cell in turn until one gets waste.
+    # time-out. There 0.5 is the probability for each clean cell in turn, until one gets waste.
     "ssdg": CleanupRules(
         **{**_WIDE_VIEW, "view": 15, "view_behind": None},
         **_HUGHES,
@@ -107,9 +107,9 @@ VARIANTS = {
         waste_limit=1.0,
         waste_delay=50,
     ),
-    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
-    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
-    # sides.
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: an agent that is
+    # zapped restarts elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are
+    # in fixed directions.
     "socialjax": CleanupRules(
         **_WIDE_VIEW,
         **_HUGHES,
@@ -130,11 +130,12 @@ VARIANTS = {
 
 
 class CleanupEnv(GridWorldEnv):
-    """Cleanup of Hughes et al. 2018 (arXiv 1803.08884): +1 for every apple, whoever cleaned the river.
+    """Cleanup of Hughes et al. 2018 (arXiv 1803.08884): +1 for every apple, no matter who cleaned the
+    river.
 
-    In a step, once all have moved: agents take the apples where they stand; cleaning beams turn the first waste that
-    each of their rays meets into water; apples grow on free orchard cells, the more the less waste there is; one river
-    cell may get waste.
+    In a step, once all have moved, agents take the apples on their cells; each ray of a cleaning beam turns the first
+    waste in its way into water; apples grow on free orchard cells, faster the less waste there is; and one river cell
+    may get waste.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -167,7 +168,7 @@ class CleanupEnv(GridWorldEnv):
         dirty = torch.arange(self.river.stop - self.river.start + 1, device=self.device) / (
             self.river.stop - self.river.start
         )
-        # By the number of river cells with waste: its share, and the chances of an apple and of more waste.
+        # By the number of river cells with waste: their share, and the probabilities of an apple and of more waste.
         self._dirty = dirty
         self._apple_chances = apple_chance(dirty, rules)
         self._waste_chances = rules.waste_probability * (dirty < rules.waste_limit)
@@ -191,7 +192,7 @@ class CleanupEnv(GridWorldEnv):
 
 
 def apple_chance(dirty: Tensor, rules: CleanupRules) -> Tensor:
-    """Chance of an apple on a free orchard cell, where ``dirty`` is the share of the river with waste.
+    """Probability of an apple on a free orchard cell, where ``dirty`` is the share of the river with waste.
 
     Falls linearly from ``apple_probability`` at ``restoration`` to 0 at ``depletion``.
     """
@@ -200,7 +201,7 @@ def apple_chance(dirty: Tensor, rules: CleanupRules) -> Tensor:
 
 
 def check_cleanup_rules(rules: CleanupRules) -> None:
-    """Raise one ``ValueError`` that names the key, the value and what is allowed, if Cleanup's own rules do not fit."""
+    """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule of Cleanup is invalid."""
     check_option("task.clean_length", rules.clean_length, rules.clean_length >= 1, "an integer >= 1")
     check_width("task.clean_width", rules.clean_width)
     for key in ("clean_cooldown", "waste_delay"):
@@ -217,7 +218,7 @@ def check_cleanup_rules(rules: CleanupRules) -> None:
 
 @dataclass
 class TaskConfig(GridWorldOptions):
-    """The options of Cleanup. Rules that are ``None`` are those of the variant, see :class:`CleanupRules`."""
+    """The options of Cleanup. Rules that are ``None`` are taken from the variant, see :class:`CleanupRules`."""
 
     version: ClassVar[int] = 1
 
@@ -240,7 +241,7 @@ class TaskConfig(GridWorldOptions):
         """Apples, cleaning and peace of trajectories ``[E, T]``.
 
         Returns:
-            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples`` and ``cleaned`` (river cells);
+            dict[str, Tensor]: what :func:`grid_metrics` returns for ``apples`` and ``cleaned`` (river cells);
                 ``cleaning_rate`` and ``agent_<i>_cleaning_rate``, river cells cleaned by an agent in a step;
                 ``apples_left`` and ``waste``, mean shares of the orchard with an apple and of the river with waste.
         """
@@ -253,6 +254,6 @@ class TaskConfig(GridWorldOptions):
         return {**metrics, **means}
 
     def cooperation(self) -> CooperationMeasure:
-        """River cells that an agent cleans in a step: at most one with each ray of its beam."""
+        """River cells that an agent cleans in a step: at most one for each ray of its beam."""
         rules, _ = self.rules_among(VARIANTS, MAPS)
         return CooperationMeasure("cleaning_rate", "cleaning rate", high=float(rules.clean_width))

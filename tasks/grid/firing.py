@@ -19,7 +19,7 @@ class Firing:
     """The beams of all agents in ``B`` environments.
 
     Args:
-        beams (mapping): by the name of their action; those actions come after the moves, in this order.
+        beams (mapping): by the name of their action; these actions come after the moves, in this order.
         n_moves (int): number of actions before them.
         grid (GridMap): the map.
         things (mapping): numbers of kinds of things, by name.
@@ -30,10 +30,10 @@ class Firing:
     Attributes:
         number (dict): number of each beam by name, from 1 on; 0 is none.
         fires (Tensor): number of the beam that each agent fires in this step, ``[B, N]``.
-        reach (Tensor): cells that it reaches, with those of what ends its rays: ``[B, N, width, length]``, nowhere for
-            no cell.
-        rays (Tensor): cells where nothing is in the way, ``[1 + beams, n + 2, 4, width, length]``, by beam, and by cell
-            and orientation of who fires.
+        reach (Tensor): cells that it reaches, including that of what stops a ray: ``[B, N, width, length]``, nowhere
+            for no cell.
+        rays (Tensor): cells that it reaches if nothing is in the way, ``[1 + beams, n + 2, 4, width, length]``, by
+            beam, and by cell and orientation of the agent that fires.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Firing:
         self._wait[rows] = 0
 
     def fire(self, actions: Tensor, cells: Tensor, facing: Tensor, things: Tensor, standing: Tensor) -> None:
-        """Agents whose action it is fire, if their beam has cooled down.
+        """Agents that choose to fire do so, if their beam has cooled down.
 
         Args:
             actions (Tensor): ``[B, N]``.

@@ -1,4 +1,4 @@
-"""Harvest: apples grow back by how many are left near them, so that a patch eaten up is lost."""
+"""Harvest: apples grow back faster the more are left near them, and a patch that is eaten up is lost."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class HarvestRules(GridRules):
     """What makes a variant of Harvest.
 
     Args:
-        regrowth (sequence of float): chance of an apple on a free cell where apples grow, in a step, by how many apples
-            there are near it: none, one, two, ...; the last holds for all larger numbers.
-        radius (float): cells whose middles are at most so far away are near.
+        regrowth (sequence of float): probability of an apple on a free cell where apples grow, in a step, by how
+            many apples there are near it: none, one, two, ...; the last holds for all larger numbers.
+        radius (float): largest distance between the centres of cells that are near.
     """
 
     regrowth: tuple[float, ...]
@@ -41,7 +41,7 @@ class HarvestRules(GridRules):
 
 _WIDE_VIEW: dict[str, Any] = {"view": 11, "view_behind": 1, "actions": "turn", "max_steps": 1000}
 VARIANTS = {
-    # For quick work on a CPU; ours. Zapping is off.
+    # Ours, for quick work on a CPU. Zapping is off.
     "small": HarvestRules(
         map="small_open",
         max_steps=64,
@@ -52,7 +52,7 @@ VARIANTS = {
         radius=2.0,
     ),
     # Vinitsky et al. 2019, github.com/eugenevinitsky/sequential_social_dilemma_games: being zapped costs 50 and has no
-    # time-out. Its code takes for near what is at most the root of 2 away.
+    # time-out. In its code, near is at most the square root of 2 away.
     "ssdg": HarvestRules(
         **{**_WIDE_VIEW, "view": 15, "view_behind": None},
         map="ssdg",
@@ -74,9 +74,9 @@ VARIANTS = {
         regrowth=(0.0, 0.0025, 0.005, 0.025),
         radius=2.0,
     ),
-    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: who is zapped starts
-    # again elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are to fixed
-    # sides.
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: an agent that is
+    # zapped restarts elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are
+    # in fixed directions.
     "socialjax": HarvestRules(
         **_WIDE_VIEW,
         map="open",
@@ -92,8 +92,8 @@ VARIANTS = {
 class HarvestEnv(GridWorldEnv):
     """Harvest (the commons) of Perolat et al. 2017 (arXiv 1707.06600) and Hughes et al. 2018: +1 for every apple.
 
-    In a step, once all have moved: agents take the apples where they stand, and apples grow back on free cells by how
-    many are left near them.
+    In a step, once all have moved, agents take the apples on their cells, and apples grow back on free cells, faster
+    the more are left near them.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -134,7 +134,7 @@ def near_cells(grid: GridMap, cells: slice, radius: float) -> Tensor:
 
 
 def check_harvest_rules(rules: HarvestRules) -> None:
-    """Raise one ``ValueError`` that names the key, the value and what is allowed, if Harvest's own rules do not fit."""
+    """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule of Harvest is invalid."""
     check_option("task.radius", rules.radius, 0 < rules.radius < math.inf, "a finite number > 0")
     is_list = isinstance(rules.regrowth, Sequence) and len(rules.regrowth) >= 1
     check_option("task.regrowth", rules.regrowth, is_list, "a list of one probability or more")
@@ -144,7 +144,7 @@ def check_harvest_rules(rules: HarvestRules) -> None:
 
 @dataclass
 class TaskConfig(GridWorldOptions):
-    """The options of Harvest. Rules that are ``None`` are those of the variant, see :class:`HarvestRules`."""
+    """The options of Harvest. Rules that are ``None`` are taken from the variant, see :class:`HarvestRules`."""
 
     version: ClassVar[int] = 1
 
@@ -160,7 +160,7 @@ class TaskConfig(GridWorldOptions):
         """Apples, restraint and peace of trajectories ``[E, T]``.
 
         Returns:
-            dict[str, Tensor]: what :func:`grid_metrics` gives for ``apples``; ``restraint`` and
+            dict[str, Tensor]: what :func:`grid_metrics` returns for ``apples``; ``restraint`` and
                 ``agent_<i>_restraint``, the share of the apples taken that left another near them (``nan`` where none
                 was taken); ``apples_left``, mean share of the cells where apples grow that have one.
         """

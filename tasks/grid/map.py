@@ -1,4 +1,4 @@
-"""Maps of grid worlds: text to tables of cells, by which an environment moves, looks and fires with look-ups alone."""
+"""Maps of grid worlds: from text to tables of cells, so that moving, looking and firing are look-ups."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ COMPASS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 class GridMap:
     """A map whose ``n`` walkable cells are numbered symbol by symbol, so that those of one symbol are a slice.
 
-    Number ``n`` stands for walls and all that is outside of the map, and ``n + 1`` for nowhere: where agents are during
-    a time-out.
+    Number ``n`` stands for walls and everything outside the map, and ``n + 1`` for nowhere: where agents are during a
+    time-out.
 
     Args:
         shape (tuple of int): rows ``H`` and columns ``W``.
         places (Tensor): row and column of every walkable cell, ``[n, 2]``.
         layout (Tensor): number of the cell at every row and column, ``[H, W]``.
-        slices (dict): the cells of every symbol of the game.
+        slices (dict): the cells of each symbol of the game.
     """
 
     shape: tuple[int, int]
@@ -43,16 +43,16 @@ class GridMap:
 
     @property
     def nowhere(self) -> int:
-        """The number of the place of agents that are out."""
+        """The number of the cell of agents that are out."""
         return len(self.places) + 1
 
     def cells(self, symbols: str) -> slice:
-        """Cells of symbols that follow each other in the game's list."""
+        """Cells of symbols that are consecutive in the game's list."""
         parts = [self.slices[symbol] for symbol in symbols]
         return slice(parts[0].start, parts[-1].stop)
 
     def symbols(self) -> str:
-        """The symbol of every walkable cell, in the order of numbers."""
+        """The symbol of every walkable cell, in the order of their numbers."""
         return "".join(symbol * (part.stop - part.start) for symbol, part in self.slices.items())
 
 
@@ -67,14 +67,14 @@ def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
     """A map from text.
 
     Args:
-        rows (sequence of str): one line each, of equal lengths. ``@`` is a wall, a space floor and ``P`` floor where
-            agents start; what is beyond the edge is wall.
+        rows (sequence of str): one string each, all of the same length. ``@`` is a wall, a space is floor and ``P``
+            floor where agents may start; what is beyond the edge is wall.
         symbols (str): the game's further symbols, in the order in which their cells are numbered.
-        n_agents (int): at least so many start cells there must be.
+        n_agents (int): the least number of start cells.
 
     Raises:
-        ValueError: on a map that is no list of text, rows of unequal length, an unknown symbol or too few start cells,
-            naming the place, rows and columns counted from 1.
+        ValueError: if the map is not a list of strings, rows have unequal lengths, a symbol is unknown or start cells
+            are too few, naming row and column, counted from 1.
     """
     key = "task.map"
     is_text = isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(row, str) for row in rows)
@@ -109,7 +109,7 @@ def read_map(rows: Sequence[str], symbols: str, n_agents: int) -> GridMap:
 
 
 def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
-    """Cells at given distances from an agent, for every cell and orientation where it may be.
+    """Cells at given offsets from an agent, for every cell and orientation that it may have.
 
     Args:
         grid (GridMap): the map.
@@ -117,7 +117,7 @@ def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
         right (Tensor): how far to its right, ``[*K]``.
 
     Returns:
-        Tensor: ``[n + 2, 4, *K]``, the numbers of cells; walls outside of the map, and nowhere from nowhere.
+        Tensor: ``[n + 2, 4, *K]``, numbers of cells; the wall outside the map, and nowhere from nowhere.
     """
     padded = torch.full((grid.shape[0] + 1, grid.shape[1] + 1), grid.wall)
     padded[:-1, :-1] = grid.layout
@@ -129,7 +129,7 @@ def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
         place + ahead.unsqueeze(-1) * compass.view(1, 4, *ones, 2) + right.unsqueeze(-1) * turned.view(1, 4, *ones, 2)
     )
     size = torch.tensor(grid.shape)
-    # What is outside takes the last row and column, which are wall.
+    # What is outside is sent to the last row and column, which are wall.
     row, column = torch.where((place >= 0) & (place < size), place, size).unbind(-1)
     cells = torch.full((grid.nowhere + 1, 4, *ahead.shape), grid.nowhere)
     cells[: grid.wall] = padded[row, column]
@@ -138,10 +138,10 @@ def relative_cells(grid: GridMap, ahead: Tensor, right: Tensor) -> Tensor:
 
 
 def window_cells(grid: GridMap, view: int, behind: int) -> Tensor:
-    """What an agent sees: the ``view`` by ``view`` cells around it, ``behind`` rows of them at its back.
+    """What an agent sees: the ``view`` by ``view`` cells around it, ``behind`` rows of them behind it.
 
     Returns:
-        Tensor: ``[n + 2, 4, view^2]`` by its cell and orientation, the row farthest ahead first, from left to right.
+        Tensor: ``[n + 2, 4, view^2]`` by its cell and orientation, row by row from the farthest ahead, left to right.
     """
     ahead = torch.arange(view - 1 - behind, -1 - behind, -1).view(-1, 1).expand(view, view)
     right = (torch.arange(view) - view // 2).expand(view, view)
@@ -149,7 +149,7 @@ def window_cells(grid: GridMap, view: int, behind: int) -> Tensor:
 
 
 def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
-    """Where a beam goes: ``width`` parallel rays of ``length`` cells, the first of them in the row ahead of the agent.
+    """Where a beam goes: ``width`` parallel rays of ``length`` cells, which begin in the row ahead of the agent.
 
     A ray ends before a wall.
 
@@ -164,8 +164,8 @@ def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
 
 
 def ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
-    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` of the widest and the
-    longest, by beam, cell and orientation; nowhere for no cell.
+    """Where no beam and each of ``beams`` goes: ``[(1 + beams) (n + 2) 4, width, length]`` with the
+    largest width and length, by beam, cell and orientation; nowhere for no cell.
     """
     width, length = max((beam.width for beam in beams), default=1), max((beam.length for beam in beams), default=1)
     table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)

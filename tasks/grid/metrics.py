@@ -1,4 +1,4 @@
-"""Measures that all grid worlds share."""
+"""Metrics that all grid worlds share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from benchmarl_reciprocator.tasks.groups import joint_entry
 
 
 def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[str] = ("apples",)) -> dict[str, Tensor]:
-    """Measures that all grid worlds have.
+    """Metrics that all grid worlds have.
 
     Args:
         trajectories (TensorDictBase): ``[E, T]``, as collected from a grid world.
         valid (Tensor): boolean ``[E, T]``, whether the step belongs to the trajectory (or pads it).
-        counts (sequence of str): names of ``info`` that are added up over an episode.
+        counts (sequence of str): names in ``info`` that are summed over an episode.
 
     Returns:
-        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent zapped out; ``zaps``, shots in
-            the episode; what ``counts`` names; and all counts by agent, ``agent_<i>_zaps``.
+        dict[str, Tensor]: each ``[E]``: ``peace``, the share of agent-steps not spent in a time-out; ``zaps``, the
+            number of shots in the episode; the sums named in ``counts``; and each of these sums by agent, such as
+            ``agent_<i>_zaps``.
     """
     weight = valid.unsqueeze(-1)
     out = joint_entry(trajectories, "next", "info", "out") * weight
@@ -33,6 +34,6 @@ def grid_metrics(trajectories: TensorDictBase, valid: Tensor, counts: Sequence[s
 
 
 def mean_over_steps(trajectories: TensorDictBase, valid: Tensor, name: str) -> Tensor:
-    """Mean of what ``info`` names over the steps of each trajectory and all agents, ``[E]``."""
+    """Mean of an entry of ``info`` over the steps of each trajectory and over agents, ``[E]``."""
     values = joint_entry(trajectories, "next", "info", name).mean(-1) * valid
     return values.sum(-1) / valid.sum(-1)

@@ -1,4 +1,4 @@
-"""Moves of all agents of a grid world at once."""
+"""Simultaneous moves of the agents of a grid world."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from benchmarl_reciprocator.tasks.grid.map import GridMap, relative_cells
 
 
 def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Tensor) -> Tensor:
-    """Where agents are after they all moved at once: no two on one cell, no swaps, chains and rings move together.
+    """Cells of agents after a simultaneous move: no two on one cell, no swaps; chains and rings move together.
 
     Args:
-        cells (Tensor): where they are, ``[B, N]``; numbers may repeat among agents that stay.
+        cells (Tensor): where they are, ``[B, N]``; agents that stay may share a number.
         landing (Tensor): where each wants to be, ``[B, N]``.
-        priority (Tensor): of those that enter one cell, who has the largest gets it, ``[B, N]``; all differ, none is
-            below 0.
-        occupant (Tensor): which agent is where each wants to be, its own number if there is none, ``[B, N]``.
+        priority (Tensor): among those that enter a cell, the one with the largest gets it, ``[B, N]``; all differ, and
+            none is below 0.
+        occupant (Tensor): which agent is where each wants to be, or its own number if there is none: ``[B, N]``.
 
     Returns:
         Tensor: ``[B, N]``.
@@ -26,10 +26,10 @@ def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Te
     rank = priority.masked_fill(~moves, -1)
     same = landing.unsqueeze(-1) == landing.unsqueeze(-2)
     loses = (same & (rank.unsqueeze(-1) < rank.unsqueeze(-2))).any(-1)
-    # One that moves waits for another whose own cell is the goal, and is never its own occupant.
+    # An agent that moves depends on the occupant of its goal, and is never its own occupant.
     swaps = (landing.gather(-1, occupant) == cells) & moves
     able = moves & ~(loses | swaps)
-    # Pointers that double their reach tell whether all along the chain of occupants are able.
+    # Pointer doubling: whether all agents along the chain of occupants are able to move.
     for _ in range((n_agents - 1).bit_length()):
         able = able & able.gather(-1, occupant)
         occupant = occupant.gather(-1, occupant)
@@ -37,8 +37,8 @@ def resolve_moves(cells: Tensor, landing: Tensor, priority: Tensor, occupant: Te
 
 
 def move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Tensor]:
-    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks then, ``[A, 4]``, by its orientation and
-    cell.
+    """Where an action leads, ``[A, 4, n + 2]``, and where the agent looks afterwards, ``[A, 4]``, by its orientation
+    and cell.
     """
     one, zero = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     beside = relative_cells(grid, one, zero)[..., 0].T

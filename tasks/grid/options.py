@@ -15,11 +15,11 @@ from benchmarl_reciprocator.tasks.options import check_option, one_of
 class GridWorldOptions:
     """Options that all grid worlds have, see :class:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv`.
 
-    Rules that are ``None`` are those of the variant.
+    Rules that are ``None`` are taken from the variant.
 
     Args:
         variant (str): one of the game's published sets of rules.
-        map (str or list of str, optional): the name of a map of the game, or a map's rows.
+        map (str or list of str, optional): the name of one of the game's maps, or the rows of a map.
     """
 
     n_agents: int
@@ -40,7 +40,7 @@ class GridWorldOptions:
     grouping: str
 
     def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
-        """The variant's rules, with what is set beside it, and the rows of the map."""
+        """The variant's rules, overridden by those that are set, and the rows of the map."""
         check_option("task.variant", self.variant, self.variant in variants, one_of(variants))
         rules = variants[self.variant]
         own = {field.name: getattr(self, field.name) for field in fields(rules)}
@@ -51,7 +51,7 @@ class GridWorldOptions:
         return rules, maps[rules.map]
 
     def shared(self, num_envs: int, device: torch.device | str, seed: int | None) -> dict[str, Any]:
-        """The environment's keyword arguments that are no rules."""
+        """The environment's keyword arguments that are not rules."""
         return {
             "observation": self.observation,
             "continuation_probability": self.continuation_probability,

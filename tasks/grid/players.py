@@ -1,6 +1,4 @@
-"""Scripted players of Cleanup and Harvest, which know the whole state: cooperators and defectors for Schelling
-diagrams.
-"""
+"""Scripted players of Cleanup and Harvest that know the full state: cooperators and defectors."""
 
 from __future__ import annotations
 
@@ -21,22 +19,22 @@ FAR = 1e4
 
 
 class GridPlayers:
-    """All agents of an environment, played by script: a policy for ``env.rollout``.
+    """Scripted play of all agents of an environment, as a policy for ``env.rollout``.
 
-    Who looks for apples takes the next one by a shortest way. In Cleanup, cooperators clean while more of the river
-    than ``tolerance`` has waste, by the nearest place from where a beam reaches some, and look for apples otherwise;
-    defectors always look for apples. In Harvest, cooperators take no apple that has fewer than ``spare`` others near
-    it; defectors take any. Among equally good actions they pick at random; they zap nobody.
+    An agent that looks for apples takes a shortest path to the nearest. In Cleanup, cooperators clean while more of the
+    river than ``tolerance`` has waste, from the nearest cell where their beam reaches some, and otherwise look for
+    apples; defectors always look for apples. In Harvest, cooperators take no apple with fewer than ``spare`` others
+    near it; defectors take any. They pick at random among equally good actions, and zap nobody.
 
     Args:
         env (GridWorldEnv): Cleanup or Harvest.
-        strategies (sequence of str): of every seat, ``N`` of :data:`STRATEGIES`.
+        strategies (sequence of str): one of :data:`STRATEGIES` for each of the ``N`` seats.
         tolerance (float): share of the river with waste that cooperators leave.
-        spare (int): apples that must be near one which a cooperator takes.
-        seed (int): of their choices.
+        spare (int): how many apples must be near one that a cooperator takes.
+        seed (int): seed of their random choices.
 
     Raises:
-        ValueError: on an unknown strategy or another game.
+        ValueError: if a strategy is unknown, or the game is another.
     """
 
     def __init__(
@@ -83,7 +81,7 @@ class GridPlayers:
         waste = env.things == env.things_named["waste"]
         dirty = waste[:, env.river].float().mean(-1) > self.tolerance
         cleans = dirty.unsqueeze(-1) & self._cooperates
-        # From where a beam reaches waste, whoever may stand in between.
+        # Poses from which a beam reaches waste if nobody is in its way.
         rays = env.rays("clean")[: env.grid.wall].flatten(2)
         in_reach = waste[:, rays].any(-1).flatten(1)
         poses = torch.where(cleans.unsqueeze(-1), in_reach.unsqueeze(1), _any_way(targets))
@@ -96,7 +94,7 @@ class GridPlayers:
         return (self.env.cells * 4 + self.env.facing).clamp(max=self._next.shape[1] - 1)
 
     def _go(self, targets: Tensor, shunned: Tensor) -> Tensor:
-        """First actions of shortest ways to the nearest of the poses ``targets`` ``[B, N, 4 n]``, never onto the cells
+        """First actions of shortest paths to the nearest of the poses ``targets`` ``[B, N, 4 n]``, never onto the cells
         ``shunned`` ``[B, N, n]``, and around agents that are in the way.
         """
         env = self.env
@@ -111,7 +109,7 @@ class GridPlayers:
 
 
 def next_poses(env: GridWorldEnv) -> Tensor:
-    """The pose after each action that is no beam, alone in the world: ``[A, 4 n]``, four times the cell plus the
+    """The pose after each action that is not a beam, on an empty map: ``[A, 4 n]``, four times the cell plus the
     orientation.
     """
     n_moves = len(ACTIONS[env.rules.actions])
@@ -120,7 +118,7 @@ def next_poses(env: GridWorldEnv) -> Tensor:
 
 
 def pose_distances(after: Tensor) -> Tensor:
-    """Actions on the shortest way between poses, ``[P, P]``; :data:`FAR` where there is none.
+    """Number of actions on the shortest path between poses, ``[P, P]``; :data:`FAR` where there is none.
 
     Args:
         after (Tensor): the pose after each action, ``[A, P]``.
@@ -134,5 +132,5 @@ def pose_distances(after: Tensor) -> Tensor:
 
 
 def _any_way(cells: Tensor) -> Tensor:
-    """Poses on ``cells`` ``[*B, n]``, looking anywhere: ``[*B, 4 n]``."""
+    """Poses on ``cells`` ``[*B, n]``, in any orientation: ``[*B, 4 n]``."""
     return cells.repeat_interleave(4, -1)

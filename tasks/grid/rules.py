@@ -1,4 +1,4 @@
-"""Rules that all grid worlds share, and the checks that tell a user which one does not fit."""
+"""Rules that all grid worlds share, and the checks that tell a user which one is invalid."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarl_reciprocator.tasks.options import PROBABILITY, check_option, one_
 from benchmarl_reciprocator.tasks.palette import COLOURS
 
 MAX_AGENTS = len(COLOURS)
-# What an agent does, by number. Moves are forward, to the right, backward and to the left of where it looks, or north,
-# east, south and west, and then it looks where it went.
+# Names of actions, by number. Moves are relative to where the agent looks, or to the compass, and then it looks where
+# it went.
 ACTIONS = {
     "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
     "compass": ("stay", "north", "east", "south", "west"),
@@ -22,8 +22,8 @@ ACTIONS = {
 
 
 class Beam(NamedTuple):
-    """A beam that agents fire: ``width`` parallel rays of ``length`` cells that end at walls, agents, and things of the
-    kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
+    """A beam that agents fire: ``width`` parallel rays of ``length`` cells, each stopped by walls, agents, and things
+    of the kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
     """
 
     length: int
@@ -35,20 +35,20 @@ class Beam(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GridRules:
-    """Rules that all grid worlds have. What makes a variant of a game; scores of different variants are not comparable.
+    """Rules that all grid worlds have. Scores under different rules are not comparable.
 
     Args:
-        map (str): name of the map, where the game has several.
+        map (str): name of the map, for a game with several.
         max_steps (int): length of an episode, in steps.
         view (int): side of the square window that an agent sees.
-        view_behind (int, optional): how many rows of it are at the agent's back; ``None``: as many as ahead.
+        view_behind (int, optional): how many of its rows are behind the agent; ``None``: as many as ahead.
         actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
-            with it; ``"compass"``: stay and four moves to fixed sides, the agent looks where it went last, and north is
-            on top of its view. The beams come after those, zapping first.
-        zap_length (int): of the zapping beam; 0: zapping is no action.
-        zap_width (int): rays of it, an odd number.
-        zap_cooldown (int): steps after a shot before the next.
-        zap_timeout (int): for so many steps an agent that was hit is out of the world; 0: it stays.
+            with it; ``"compass"``: stay and four moves in fixed directions, the agent looks where it last moved,
+            and north is at the top of its view. Beams come after these, zapping first.
+        zap_length (int): length of the zapping beam; 0: there is no zapping.
+        zap_width (int): number of its rays, odd.
+        zap_cooldown (int): steps after a shot in which it cannot be fired.
+        zap_timeout (int): number of steps for which an agent that was hit is out of the world; 0: it stays.
         zap_penalty (float): what being hit costs.
         zap_cost (float): what a shot costs.
     """
@@ -67,7 +67,7 @@ class GridRules:
 
 
 def check_rules(n_agents: int, rules: GridRules) -> None:
-    """Raise one ``ValueError`` that names the key, the value and what is allowed, if the shared rules do not fit."""
+    """Raise a ``ValueError`` that names the key, what it must be and what it is, if a shared rule is invalid."""
     check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
     check_option("task.actions", rules.actions, rules.actions in ACTIONS, one_of(ACTIONS))
     check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
@@ -75,7 +75,7 @@ def check_rules(n_agents: int, rules: GridRules) -> None:
         "task.view_behind",
         rules.view_behind,
         rules.view_behind is None or 0 <= rules.view_behind < rules.view,
-        f"null (as many as ahead) or an integer from 0 to {rules.view - 1} (task.view - 1)",
+        f"an integer from 0 to {rules.view - 1} (task.view - 1)",
     )
     for key in ("zap_length", "zap_cooldown", "zap_timeout"):
         check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")
@@ -85,8 +85,8 @@ def check_rules(n_agents: int, rules: GridRules) -> None:
 
 
 def check_memory(view: int, channels: int, num_envs: int, device: torch.device | str) -> None:
-    """Raise a ``ValueError`` if the windows of one step, ``channels`` of all agents together, exceed the device's
-    memory.
+    """Raise a ``ValueError`` if the observations of one step, with ``channels`` of all agents together, exceed the
+    device's memory.
     """
     size = 4 * num_envs * channels * view**2
     if torch.device(device).type == "cuda":
@@ -103,7 +103,7 @@ def check_memory(view: int, channels: int, num_envs: int, device: torch.device |
 
 
 def check_width(key: str, width: int) -> None:
-    """Raise a ``ValueError`` unless ``width`` is that of a beam."""
+    """Raise a ``ValueError`` unless ``width`` is a valid width of a beam."""
     check_option(key, width, width >= 1 and width % 2 == 1, "an odd integer >= 1")
 
 

@@ -1,4 +1,4 @@
-"""Grid worlds: the environment that Cleanup, Harvest and games of a user's own share, on a map of cells."""
+"""Grid worlds: the environment that Cleanup, Harvest and your own games share, on a map of cells."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
 class GridWorldEnv(SocialDilemmaEnv):
     """Agents with an orientation on a map of cells, where things lie.
 
-    A game names its things and its map's symbols, and states its own rules in :meth:`resolve`. A step is: all move at
-    once, then the game's own rules, then zapping, then those whose time-out is over come back on random free start
-    cells.
+    A game names its things and its map's symbols, and states its own rules in :meth:`resolve`. In a step all agents
+    move simultaneously, then the game's own rules apply, then zapping, and then agents whose time-out is over come back
+    on random free start cells.
 
-    **Movement.** No two agents are on one cell. Of several that enter a cell, one drawn at random gets it, and the
-    others stay. A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a
-    ring of three or more; two agents do not swap. Whoever cannot enter stays, and blocks those behind.
+    **Movement.** No two agents share a cell. Of several that enter a cell, one drawn at random gets it, and the others
+    stay. A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a ring of
+    three or more; two agents do not swap. An agent that cannot enter stays, and blocks those behind it.
 
     **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
     left]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is
-    outside of the map looks like a wall; an agent that is out sees nothing, and nobody sees whether a beam has cooled
-    down. The state is the whole map in the same form, as the first agent has it.
+    outside the map looks like a wall; an agent that is out sees nothing, and nobody sees whether a beam has cooled
+    down. The state is the whole map in the same form, as the first agent would see it.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
         rules (GridRules): the variant.
         rows (sequence of str): the map, see :func:`~benchmarl_reciprocator.tasks.grid.map.read_map`.
-        things (mapping): colour of every kind of thing that may lie on a cell, by name.
-        start (mapping): what lies on the cells of every symbol of the game at the start of an episode, the name of a
+        things (mapping): colour of each kind of thing that may lie on a cell, by name.
+        start (mapping): what lies on the cells of each symbol of the game at the start of an episode: the name of a
             thing or ``None``. Cells are numbered in this order.
-        floors (mapping, optional): colour of the floor where a symbol is.
-        beams (mapping, optional): beams besides zapping, by the name of their action.
+        floors (mapping, optional): colour of the floor, by symbol.
+        beams (mapping, optional): beams other than zapping, by the name of their action.
         info (sequence of str): what :meth:`resolve` reports, one number for each agent.
         observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
 
     Raises:
-        ValueError: on a bad option, naming the key, the value and what is allowed; in a map, row and column too.
+        ValueError: if an option is invalid, naming its key, what it must be and what it is.
     """
 
     def __init__(
@@ -111,23 +111,23 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
-        # Nowhere lies no thing, not even nothing, which a game might turn into something.
+        # Nowhere has no thing, not even nothing, which a game might turn into something.
         self._first_things = torch.tensor([*first, self.things_named["wall"], -1], dtype=torch.int32, device=device)
 
-        # What lies on every cell, [B, n + 2]; and what beam passed over it in the last step and who stands there, as
-        # they add to the code of its appearance.
+        # What lies on every cell, [B, n + 2]; and what the beam that passed over it in the last step and the agent that
+        # stands there add to the code of its appearance.
         self.things = self._first_things.repeat(*batch, 1)
         self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
         self._seen = torch.zeros_like(self.things)
-        # Of agents, [B, N]: cell, orientation (0 north, 1 east, 2 south, 3 west), and steps still to be out.
+        # Of agents, [B, N]: cell, orientation (0 north, 1 east, 2 south, 3 west), and remaining steps of a time-out.
         self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
 
     @abstractmethod
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The game's own rules, once all have moved.
+        """Apply the game's own rules, once all have moved.
 
         Args:
             actions (Tensor): ``[B, N]``; of agents that are out, "stay".
@@ -149,7 +149,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._look()
 
     def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
-        """Put agents on cells ``[B, N]``, turn them, ``[B, N]``, and lay things down, ``[B, n + 2]``."""
+        """Set cells and orientations of agents, ``[B, N]`` each, and what lies on every cell, ``[B, n + 2]``."""
         if cells is not None:
             self.cells = cells.to(self.cells).clone()
         if facing is not None:
@@ -176,7 +176,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._stand()
         self._look()
         info = {**info, "zaps": zaps, "zapped": zapped, "out": ~playing}
-        # The rewards are a tensor of their own, also where a game reports the same beside them.
+        # A copy, since a game may report the same tensor in info.
         return rewards.clone(), {name: value.float().unsqueeze(-1) for name, value in info.items()}
 
     def observations(self) -> Tensor:
@@ -193,7 +193,7 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     @property
     def interchangeable_seats(self) -> bool:
-        """Everybody starts anywhere and nobody goes first; a game whose own rules tell seats apart says so here."""
+        """True, unless a game's own rules tell seats apart: agents start anywhere and nobody moves first."""
         return True
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
@@ -217,37 +217,37 @@ class GridWorldEnv(SocialDilemmaEnv):
         return self._beamed // self._appearance.beam_unit
 
     def rays(self, beam: str) -> Tensor:
-        """Cells that a beam reaches where neither agents nor things are in its way, by the cell and the orientation of
-        who fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
+        """Cells that a beam reaches if neither agents nor things are in its way, by the cell and the orientation of the
+        agent that fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
         """
         return self._firing.rays[self._firing.number[beam]]
 
     def move_tables(self) -> tuple[Tensor, Tensor]:
-        """Where an action leads who is alone, ``[A, 4, n + 2]``, and where it looks then, ``[A, 4]``, by its
-        orientation and cell.
+        """Where an action leads an agent on its own, ``[A, 4, n + 2]``, and where it looks afterwards, ``[A, 4]``, by
+        its orientation and cell.
         """
         return self._landing.view(len(self.actions), 4, -1), self._turned.view(-1, 4)
 
     def take(self, thing: str) -> Tensor:
-        """Agents that stand on such a thing take it: boolean ``[B, N]``."""
+        """Let agents take such a thing from their cell: who did, boolean ``[B, N]``."""
         under = self.things.gather(1, self.cells)
         taken = under == self.things_named[thing]
         self.things.scatter_(1, self.cells, under.masked_fill(taken, 0))
         return taken
 
     def fired(self, beam: str) -> Tensor:
-        """Who fires such a beam in this step, boolean ``[B, N]``."""
+        """Who fires the beam of that name in this step, boolean ``[B, N]``."""
         return self._firing.fired(beam)
 
     def reached(self, beam: str) -> Tensor:
-        """Cells that the beams of that name reach in this step, with those of what ends their rays: ``[B, N, width,
-        length]``, nowhere for no cell.
+        """Cells that the beams of that name reach in this step, including those of what stops their rays:
+        ``[B, N, width, length]``, nowhere for no cell.
         """
         return self._firing.reached(beam)
 
     def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
-        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into those of another: how many of them each
-        agent reached, ``[B, N]``.
+        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into another kind: how many each agent
+        reached, ``[B, N]``.
         """
         flat = reach.flatten(1)
         found = self.things.gather(1, flat)
@@ -256,12 +256,12 @@ class GridWorldEnv(SocialDilemmaEnv):
         return hit.view_as(reach).flatten(2).sum(-1)
 
     def grow(self, cells: slice, thing: str, chance: Tensor | float) -> None:
-        """Things appear on each free cell, where nothing lies and nobody stands, with a chance.
+        """Let things appear with some probability on each free cell, where nothing lies and nobody stands.
 
         Args:
-            cells (slice): where they may.
+            cells (slice): where they may appear.
             thing (str): its name.
-            chance (Tensor or float): of each cell, to be broadcast to ``[B, cells]``.
+            chance (Tensor or float): probability for each cell, broadcast to ``[B, cells]``.
         """
         lying = self.things[:, cells]
         free = (lying | self._standing[:, cells]).eq_(0)
@@ -269,13 +269,13 @@ class GridWorldEnv(SocialDilemmaEnv):
         lying.addcmul_(free, grows, value=self.things_named[thing])
 
     def spawn_one(self, cells: slice, thing: str, chance: Tensor | float, over: str) -> None:
-        """With a chance, a thing appears in place of one of another kind, drawn at random; agents may stand there.
+        """Let a thing replace one of another kind, drawn at random, with some probability; agents may stand there.
 
         Args:
-            cells (slice): where it may.
+            cells (slice): where it may appear.
             thing (str): its name.
-            chance (Tensor or float): in an environment, to be broadcast to ``[B, 1]``.
-            over (str): what it takes the place of.
+            chance (Tensor or float): probability in each environment, broadcast to ``[B, 1]``.
+            over (str): the kind that it replaces.
         """
         lying = self.things[:, cells]
         most, drawn = self.random(*lying.shape).mul_(self.lies(cells, over)).max(-1, keepdim=True)
@@ -284,22 +284,22 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def lies(self, cells: slice, thing: str) -> Tensor:
         """1 where such a thing lies: ``[B, cells]``, float."""
-        # In place, a comparison keeps the type of its numbers, and is several times as fast as one that gives booleans.
+        # An in-place comparison keeps the dtype, and is several times as fast as one that returns booleans.
         return (self.things[:, cells] - self.things_named[thing]).eq_(0).float()
 
     def _move(self, actions: Tensor) -> None:
-        """Moves of all at once, see :class:`GridWorldEnv`."""
+        """Move all agents simultaneously, see :class:`GridWorldEnv`."""
         landing = self._landing.take((actions * 4 + self.facing) * (self.grid.nowhere + 1) + self.cells)
         self.facing = self._turned.take(actions * 4 + self.facing)
         occupant = self._seats_at(landing)
         occupant = torch.where(occupant < self.n_agents, occupant, self._seats)
-        # Integers so large that no two are equal.
+        # Integers from so large a range that no two are equal.
         priority = torch.randint(2**62, landing.shape, generator=self._generator, device=self.device)
         self.cells = resolve_moves(self.cells, landing, priority, occupant)
         self._stand()
 
     def _fire(self, actions: Tensor) -> None:
-        """Agents whose action it is fire; note over which cells."""
+        """Let agents fire, and note over which cells."""
         self._firing.fire(actions, self.cells, self.facing, self.things, self._standing)
         reach = self._firing.reach
         code = self._appearance.beam_codes.take(self._firing.fires)[..., None, None].expand_as(reach)
@@ -316,8 +316,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         return zapped
 
     def _come_back(self, back: Tensor) -> None:
-        """Agents in the mask ``back`` ``[B, N]`` appear on start cells drawn at random among those where nobody
-        stood in this step, looking anywhere.
+        """Put the agents in the mask ``back`` ``[B, N]`` on random start cells where nobody stood in this step, with
+        random orientations.
         """
         rows = back.any(-1).nonzero().squeeze(-1)
         if len(rows) == 0:
@@ -341,7 +341,7 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._standing = standing
 
     def _look(self) -> None:
-        """Note what is to be seen of every cell; nothing of nowhere."""
+        """Note what every cell looks like; nothing for nowhere."""
         self._seen = self.things + self._beamed + self._standing
         self._seen[:, self.grid.nowhere] = 0
 

@@ -1,4 +1,4 @@
-"""Measures of cooperation in iterated games, as pure functions on tensors."""
+"""Metrics of cooperation in iterated games, as pure functions on tensors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def previous_outcome(cooperate: Tensor, first: Tensor) -> Tensor:
-    """What happened in the step before, as each agent sees it.
+    """Outcome of the previous step from the point of view of each agent.
 
     Args:
         cooperate (Tensor): ``[*B, T, N]``, 1 where the agent cooperates.
         first (Tensor): boolean ``[*B, T]``, whether the step is the first of its episode.
 
     Returns:
-        Tensor: ``[*B, T, N]`` integers: -1 unknown (the trajectory begins in mid-episode), 0 no step before, and from
-        1 on the outcomes in the order of :func:`outcome_names`.
+        Tensor: ``[*B, T, N]`` integers: -1 unknown (the trajectory begins in mid-episode), 0 no previous step, and
+        from 1 on the outcomes in the order of :func:`outcome_names`.
     """
     n_agents = cooperate.shape[-1]
     others = cooperate.sum(-1, keepdim=True) - cooperate
@@ -25,7 +25,7 @@ def previous_outcome(cooperate: Tensor, first: Tensor) -> Tensor:
 
 
 def outcome_names(n_agents: int) -> list[str]:
-    """Names of the previous outcomes from an agent's own view.
+    """Names of the previous outcomes from an agent's own point of view.
 
     For two agents ``start, CC, CD, DC, DD`` (own action first); for more, own action and how many of the others
     cooperated: ``start, C_2of2, C_1of2, C_0of2, D_2of2, ...``.
@@ -41,10 +41,10 @@ def cooperation_by_outcome(cooperate: Tensor, previous: Tensor) -> Tensor:
 
     Args:
         cooperate (Tensor): ``[*B, N]``, 1 where the agent cooperates.
-        previous (Tensor): ``[*B, N]``, as :func:`previous_outcome` gives it; -1 does not count.
+        previous (Tensor): ``[*B, N]``, as :func:`previous_outcome` returns it; -1 is ignored.
 
     Returns:
-        Tensor: ``[N, 2 N + 1]``, in the order of :func:`outcome_names`; ``nan`` where an outcome did not occur.
+        Tensor: ``[N, 2 N + 1]``, in the order of :func:`outcome_names`; ``nan`` for an outcome that did not occur.
     """
     n_agents = cooperate.shape[-1]
     previous, cooperate = previous.reshape(-1, n_agents), cooperate.reshape(-1, n_agents)
@@ -54,7 +54,7 @@ def cooperation_by_outcome(cooperate: Tensor, previous: Tensor) -> Tensor:
 
 
 def cooperation_metrics(cooperate: Tensor, first: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Probability of cooperation, over all and by previous outcome.
+    """Probability of cooperation, overall and by previous outcome.
 
     Args:
         cooperate (Tensor): ``[E, T, N]``, 1 where the agent cooperates, for ``E`` trajectories.
@@ -64,7 +64,7 @@ def cooperation_metrics(cooperate: Tensor, first: Tensor, valid: Tensor) -> dict
     Returns:
         dict[str, Tensor]: ``p_cooperate`` and ``agent_<i>_p_cooperate``, ``[E]``; and
             ``agent_<i>_p_cooperate_after_<outcome>``, ``[E]``, pooled over the trajectories (the same number for
-            each, since a trajectory need not visit every outcome), ``nan`` where an outcome did not occur.
+            each, since a trajectory need not visit every outcome), ``nan`` for an outcome that did not occur.
     """
     weight = valid.to(cooperate.dtype).unsqueeze(-1)
     rates = (cooperate * weight).sum(-2) / weight.sum(-2)

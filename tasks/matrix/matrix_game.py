@@ -32,17 +32,17 @@ class MatrixGameEnv(SocialDilemmaEnv):
 
     Args:
         payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``; the last dimension is the agent.
-        cooperative_action (int, optional): the action that counts as cooperating in the measures; none if ``None``.
+        cooperative_action (int, optional): the action that counts as cooperation in the metrics; none if ``None``.
         reward_noise (float): standard deviation of normal noise on every reward, in units of reward.
-        action_noise (float): chance, in ``[0, 1]``, that an action is replaced by a uniformly random one
+        action_noise (float): probability that an action is replaced by a uniformly random one
             (a "trembling hand").
         observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or ``"per_agent"``, one
-            one-hot for every agent, ``N A + 1`` values.
+            one-hot for each agent, ``N A + 1`` values.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`.
 
     Raises:
-        ValueError: on a payoff table of the wrong shape or with entries that are not finite, or another bad option.
+        ValueError: if the payoff table has the wrong shape or entries that are not finite, or an option is invalid.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class MatrixGameEnv(SocialDilemmaEnv):
         sizes = torch.tensor(n_actions, device=self.device)
         self._sizes = sizes
         viewed = sizes[self._own_view]
-        # What every seat's action is multiplied by in the number of a joint action, by the agent that looks at it.
+        # The weight of every seat's action in the number of a joint action, by the agent that observes it.
         self._weights = viewed.flip(-1).cumprod(-1).flip(-1) // viewed
         self._flat_payoffs = self.payoffs.reshape(joint_actions, n_agents)
         self._last = torch.zeros(*self.batch_size, n_agents, dtype=torch.long, device=self.device)
@@ -135,14 +135,14 @@ class MatrixGameEnv(SocialDilemmaEnv):
 
     @property
     def interchangeable_seats(self) -> bool:
-        """Whether the payoffs stay what they are when all agents move on by a seat."""
+        """Whether the payoffs are unchanged when all agents move on by one seat."""
         order = [*range(1, self.n_agents), 0]
         return len(set(self.n_actions)) == 1 and torch.equal(
             self.payoffs.permute(*order, self.n_agents)[..., order], self.payoffs
         )
 
     def _encode(self, actions: Tensor, weights: Tensor) -> Tensor:
-        """One-hot of joint actions ``[*B, N]`` and the flag of the first step, ``[*B, O]``."""
+        """One-hot encoding of joint actions ``[*B, N]`` and the flag of the first step, ``[*B, O]``."""
         if self.observation == "joint":
             code = one_hot((actions * weights).sum(-1), len(self._flat_payoffs))
         else:
@@ -173,7 +173,7 @@ class MatrixGameOptions:
         raise NotImplementedError
 
     def cooperates_with(self) -> int | None:
-        """The action that counts as cooperating."""
+        """The action that counts as cooperation."""
         return 0
 
     def make_env(self, num_envs: int, device: torch.device | str, seed: int | None) -> MatrixGameEnv:
@@ -193,7 +193,7 @@ class MatrixGameOptions:
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
-        """Cooperation measures of trajectories ``[E, T]``, see :func:`cooperation_metrics`."""
+        """Cooperation in trajectories ``[E, T]``, see :func:`cooperation_metrics`."""
         if self.cooperates_with() is None:
             return {}
         return cooperation_metrics(
@@ -203,14 +203,14 @@ class MatrixGameOptions:
         )
 
     def cooperation(self) -> CooperationMeasure | None:
-        """The share of agents that cooperate in a step; ``None`` if no action counts as cooperating."""
+        """The share of agents that cooperate in a step; ``None`` if no action counts as cooperation."""
         if self.cooperates_with() is None:
             return None
         return CooperationMeasure("p_cooperate", "P(cooperate)")
 
     def bounds(self) -> dict[str, float]:
         """Expected return of an agent, in units of reward, when all cooperate and, with two actions, when all defect;
-        empty if no action counts as cooperating.
+        empty if no action counts as cooperation.
         """
         action = self.cooperates_with()
         if action is None:
@@ -222,7 +222,7 @@ class MatrixGameOptions:
         return {name: (self._mean_reward(play) * reached.sum()).item() for name, play in plays.items()}
 
     def _mean_reward(self, action: int) -> Tensor:
-        """Mean over agents of the expected reward when all mean to play ``action``."""
+        """Mean over agents of the expected reward when all choose ``action``."""
         payoffs = self.payoff_table()
         for n_actions in payoffs.shape[:-1]:
             played = torch.full((n_actions,), self.action_noise / n_actions)
@@ -231,8 +231,8 @@ class MatrixGameOptions:
         return payoffs.mean()
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.matrix.players.PLAYERS`, by name; none where there is no
-        cooperation or where there are more than two actions.
+        """Constructors of :data:`~benchmarl_reciprocator.tasks.matrix.players.PLAYERS`, by name; none without a
+        cooperative action or with more than two actions.
         """
         payoffs, cooperative = self.payoff_table(), self.cooperates_with()
         if cooperative is None or set(payoffs.shape[:-1]) != {2}:
@@ -247,7 +247,7 @@ class TaskConfig(MatrixGameOptions):
 
     Args:
         payoffs (nested lists): rewards by joint action, ``[A_1, ..., A_N, N]``.
-        cooperative_action (int, optional): the action that counts as cooperating in the measures.
+        cooperative_action (int, optional): the action that counts as cooperation in the metrics.
     """
 
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""What is known of iterated matrix games: expected rewards, and the exact values of policies that see one step back.
+"""Ground truth for iterated matrix games: expected rewards, and exact values of memory-one policies.
 
 A state is the number of the last joint action (row-major, ``0`` to ``J - 1``), or ``J`` in the first step of an
 episode.
@@ -13,14 +13,14 @@ from benchmarl_reciprocator.tasks.options import bad_option, check_option
 
 
 def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -> Tensor:
-    """Last joint actions from the ``"state"`` of a matrix game.
+    """Last joint actions, read off the ``"state"`` of a matrix game.
 
     Args:
         state (Tensor): ``[*B, S]``.
         n_actions (tuple of int): number of actions of each agent.
 
     Keyword Args:
-        joint (bool): whether observations are one-hot over joint actions, and not one for each agent.
+        joint (bool): whether observations are one-hot over joint actions, rather than one one-hot for each agent.
 
     Returns:
         Tensor: number of the last joint action, ``J`` in the first step; integers ``[*B]``.
@@ -33,18 +33,18 @@ def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -
 
 
 def joint_number(action: Tensor, n_actions: tuple[int, ...]) -> Tensor:
-    """Number of joint actions ``[*B, N]`` in a table ``[A_1, ..., A_N]`` that is flattened, ``[*B]``."""
+    """Index of joint actions ``[*B, N]`` in a flattened table ``[A_1, ..., A_N]``: ``[*B]``."""
     sizes = torch.tensor(n_actions, device=action.device)
     return (action * (sizes.flip(-1).cumprod(-1).flip(-1) // sizes)).sum(-1)
 
 
 def matrix_outcome(table: Tensor, action: Tensor, action_noise: float = 0.0) -> Tensor:
-    """Expected entry of a table for joint actions that hands may slip in.
+    """Expected entry of a table for joint actions, given the trembling hand.
 
     Args:
-        table (Tensor): payoffs, or values of what follows, by joint action: ``[A_1, ..., A_N, N]``.
-        action (Tensor): joint actions that agents chose, integers ``[*B, N]``.
-        action_noise (float): chance that an action is replaced by a uniformly random one.
+        table (Tensor): payoffs, or continuation values, by joint action: ``[A_1, ..., A_N, N]``.
+        action (Tensor): joint actions as chosen, integers ``[*B, N]``.
+        action_noise (float): probability that an action is replaced by a uniformly random one.
 
     Returns:
         Tensor: ``[*B, N]``.
@@ -53,7 +53,7 @@ def matrix_outcome(table: Tensor, action: Tensor, action_noise: float = 0.0) -> 
 
 
 def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: float = 0.0) -> Tensor:
-    """Exact values of all states, by solving Bellman's equation.
+    """Exact values of all states, from the Bellman equation.
 
     The horizon is infinite, as for a learner that bootstraps where an episode is truncated.
 
@@ -61,11 +61,11 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
         policy (Tensor): probabilities of actions by state and agent, ``[J + 1, N, A]``; zero beyond an agent's own
             actions.
         payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``, with ``J = prod(A_i)``.
-        gamma (float): discount in ``[0, 1)``; times the chance that the episode goes on, where it may terminate.
-        action_noise (float): chance that an action is replaced by a uniformly random one.
+        gamma (float): discount in ``[0, 1)``; times the probability that the episode continues, where it may terminate.
+        action_noise (float): probability that an action is replaced by a uniformly random one.
 
     Returns:
-        Tensor: expected discounted return of every agent from each state on, ``[J + 1, N]``, double. All but the last
+        Tensor: expected discounted return of every agent from each state, ``[J + 1, N]``, double. All but the last
         row is by joint action: ``values[:-1].view_as(payoffs)`` is a table for :func:`matrix_outcome`.
 
     Raises:
@@ -78,7 +78,7 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
         shape = (n_joint + 1, n_agents, max(n_actions))
         raise bad_option("the shape of policy", tuple(policy.shape), f"[J + 1, N, A] = {shape}")
     check_option("gamma", gamma, 0 <= gamma < 1, "at least 0 and below 1")
-    # From each state, the chance of each joint action, chosen and then played.
+    # From each state, the probability of each joint action, as chosen and then as played.
     chosen = policy.double()[:, torch.arange(n_agents, device=joint.device), joint].prod(-1)
     played = _slip(torch.eye(n_joint, dtype=torch.double, device=joint.device).view(*n_actions, n_joint), action_noise)
     transition = chosen @ played.reshape(n_joint, n_joint)
@@ -89,7 +89,7 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
 
 
 def _slip(table: Tensor, action_noise: float) -> Tensor:
-    """``table`` ``[A_1, ..., A_N, K]`` in the mean over slips of every agent's hand, by what was chosen."""
+    """Expectation of ``table`` ``[A_1, ..., A_N, K]`` over trembles of every agent's hand, by the chosen action."""
     for agent in range(table.ndim - 1):
         table = (1 - action_noise) * table + action_noise * table.mean(agent, keepdim=True)
     return table

@@ -1,6 +1,6 @@
 """Scripted players of matrix games with two actions, one of which cooperates.
 
-With more than two players a strategy goes by how many of the others cooperated; each says how.
+With more than two players a strategy depends on how many of the others cooperated; each docstring says how.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class MatrixGame:
         return both if self.cooperative_action == 0 else both.flip(-1)
 
     def rewards(self, player: str) -> tuple[float, float, float, float]:
-        """Rewards of the row player for CC, CD, DC and DD: ``R, S, T, P``, for a ``player`` that is made for them.
+        """Rewards of the row player for CC, CD, DC and DD: ``R, S, T, P``, for a ``player`` defined in terms of them.
 
         Raises:
-            ValueError: if the game is not one of two players in which both have the same rewards.
+            ValueError: unless the game is symmetric and has two players.
         """
         symmetric = self.n_agents == 2 and torch.equal(self.payoffs[..., 0], self.payoffs[..., 1].T)
         check_option(f"the game of {player}", self.payoffs.tolist(), symmetric, "a symmetric game of 2 players")
@@ -63,16 +63,16 @@ class MatrixGame:
 
 
 class MemoryOne(Player):
-    """Cooperates by a chance that depends on the last step alone: on what it did and on how many others cooperated.
+    """Cooperates with a probability that depends only on the last step: its own action and how many others cooperated.
 
     For two players these are the memory-one strategies of Nowak and Sigmund 1993; for more, those of Hilbe et al. 2014
     (PNAS 111, 16425).
 
     Args:
         game (MatrixGame): the game.
-        first (float): chance to cooperate in the first step.
-        after_cooperating (sequence of float): ``N`` chances, by the number 0 to ``N - 1`` of others who cooperated,
-            after it cooperated itself.
+        first (float): probability of cooperating in the first step.
+        after_cooperating (sequence of float): ``N`` probabilities, by the number 0 to ``N - 1`` of others who
+            cooperated, after it cooperated itself.
         after_defecting (sequence of float): the same after it defected.
     """
 
@@ -127,8 +127,8 @@ def random(game: MatrixGame, p: float = 0.5) -> Player:
 def tit_for_tat(game: MatrixGame) -> Player:
     """Cooperates first, then does what the other did (Rapoport's, in Axelrod and Hamilton 1981, Science 211, 1390).
 
-    Among ``N`` it cooperates if all others did: of the thresholds of Boyd and Richerson 1988 (J. Theor. Biol. 132, 337)
-    the one with which cooperation of all is stable, since a lower one lets somebody defect for free.
+    With ``N`` players it cooperates if all others did: of the thresholds of Boyd and Richerson 1988 (J. Theor. Biol.
+    132, 337) the one with which mutual cooperation is stable, since a lower one lets somebody defect for free.
     """
     return _tit_for_tat(game, first=1.0, forgives=0.0)
 
@@ -139,11 +139,11 @@ def suspicious_tit_for_tat(game: MatrixGame) -> Player:
 
 
 def generous_tit_for_tat(game: MatrixGame) -> Player:
-    """:func:`tit_for_tat` that forgives with probability ``min(1 - (T - R) / (R - S), (R - P) / (T - P))``: the most
-    with which defecting does not pay (Nowak and Sigmund 1992, Nature 355, 250).
+    """:func:`tit_for_tat` that forgives with probability ``min(1 - (T - R) / (R - S), (R - P) / (T - P))``, the largest
+    at which defecting does not pay (Nowak and Sigmund 1992, Nature 355, 250).
 
     Raises:
-        ValueError: if the game has not two players with ``T > R > max(P, S)``, where that is a probability.
+        ValueError: unless the game has two players and ``T > R > max(P, S)``, where this is a probability.
     """
     name = "generous_tit_for_tat"
     r, s, t, p = game.rewards(name)
@@ -156,16 +156,16 @@ def generous_tit_for_tat(game: MatrixGame) -> Player:
 def grim(game: MatrixGame) -> Player:
     """Cooperates until another defects, and never again in the episode (Friedman 1971, Rev. Econ. Stud. 38, 1).
 
-    Among ``N`` any other will do.
+    With ``N`` players, until any other defects.
     """
     return Grim(game)
 
 
 def win_stay_lose_shift(game: MatrixGame) -> Player:
-    """Pavlov: cooperates first, and after the two did the same, so that it repeats what earned ``R`` or ``T`` and
+    """Pavlov: cooperates first and whenever both did the same, so that it repeats what earned ``R`` or ``T`` and
     changes after ``S`` or ``P`` (Nowak and Sigmund 1993, Nature 364, 56).
 
-    Among ``N`` it cooperates after all or none did: All-or-None of Pinheiro et al. 2014 (PLoS Comput. Biol. 10,
+    With ``N`` players it cooperates after all or none did: All-or-None of Pinheiro et al. 2014 (PLoS Comput. Biol. 10,
     e1003945).
     """
     others = game.n_agents - 1
@@ -173,22 +173,22 @@ def win_stay_lose_shift(game: MatrixGame) -> Player:
 
 
 def extortion(game: MatrixGame, chi: float = 3.0) -> Player:
-    """Zero-determinant extortion: in the long run its gain over ``P`` is ``chi`` times the other's, whatever the other
-    does (Press and Dyson 2012, PNAS 109, 10409). Cooperates first.
+    """Zero-determinant extortion: in the long run its surplus over ``P`` is ``chi`` times the other's, whatever the
+    other does (Press and Dyson 2012, PNAS 109, 10409). Cooperates first.
 
-    The scale of its chances is half of the largest that there is, as in their example ``(11/13, 1/2, 7/26, 0)``. The
-    relation holds without a trembling hand (``task.action_noise``).
+    The scale of its probabilities is half of the largest feasible one, as in their example ``(11/13, 1/2, 7/26, 0)``.
+    The relation holds without a trembling hand (``task.action_noise``).
 
     Args:
         game (MatrixGame): the game.
         chi (float): the extortion factor, above 1.
 
     Raises:
-        ValueError: if the game has not two players, or its rewards allow no such strategy.
+        ValueError: unless the game has two players and its rewards allow such a strategy.
     """
     r, s, t, p = game.rewards("extortion")
     check_option("chi", chi, chi > 1, "a number > 1")
-    # By how much each outcome moves the chance, in units of the scale: down from 1, or up from 0.
+    # How far each outcome moves the probability, in units of the scale: down from 1, or up from 0.
     after_cc, after_cd, after_dc = (chi - 1) * (r - p), chi * (t - p) - (s - p), (t - p) - chi * (s - p)
     check_option(
         "the game of extortion",

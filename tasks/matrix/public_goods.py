@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option
 
-# The payoff table has 2^N entries.
+# The payoff table has 2^N rows.
 MAX_AGENTS = 16
 
 

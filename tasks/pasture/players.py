@@ -1,4 +1,4 @@
-"""Scripted grazers of the shared pasture, by discrete actions, from what an agent observes."""
+"""Scripted grazers of the shared pasture, with discrete actions, from what an agent observes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch.nn.functional import one_hot
 
 from benchmarl_reciprocator.tasks.players import Player
 
-# Steps ahead for which a grazer reckons with its velocity, which brakes it in time.
+# How many steps ahead a grazer extrapolates its velocity, so that it brakes in time.
 BRAKING = 0.3
-# How far off the edge of a patch a grazer waits, and how near to where it wants to be it lets go.
+# How far from the edge of a patch a grazer waits, and how near to its goal it stops pushing.
 GAP, CLOSE = 0.1, 0.05
 
 
 class Grazer(Player):
-    """Goes to the middle of the best patch, which is the one with most grass, less what its distance costs. It grazes
-    none with less than ``spare`` of its grass, and leaves such a patch until more has grown.
+    """Goes to the centre of the best patch: the one with most grass, less a cost of distance. It grazes on no patch
+    with less than ``spare`` of its grass, and stays off such a patch until more has grown.
 
     Args:
         n_patches (int): number of patches ``P``.
-        radius (float): of a patch.
-        spare (float): share of grass below which it lets a patch recover; 0: greedy.
+        radius (float): radius of a patch.
+        spare (float): share of grass below which it lets a patch recover; 0 for greedy.
     """
 
     def __init__(self, n_patches: int, radius: float, spare: float) -> None:
@@ -40,7 +40,7 @@ class Grazer(Player):
         nearest = distances.argmin(-1)
         to_best, to_nearest = (ways.gather(-2, p[..., None, None].expand_as(ways[..., :1, :])) for p in (best, nearest))
         to_best, to_nearest = to_best.squeeze(-2), to_nearest.squeeze(-2)
-        # Without a ripe patch: off the nearest one, just beyond its edge.
+        # Without a ripe patch: away from the nearest one, to just beyond its edge.
         distance = distances.amin(-1, keepdim=True)
         off = to_nearest * (1 - (self.radius + GAP) / distance.clamp(min=1e-6)).clamp(max=0)
         way = torch.where(ripe.any(-1, keepdim=True), to_best, off)
@@ -48,7 +48,7 @@ class Grazer(Player):
 
 
 class Random(Player):
-    """Any action, all equally likely."""
+    """Acts uniformly at random."""
 
     def __init__(self, n_patches: int, radius: float) -> None:
         pass
@@ -58,10 +58,10 @@ class Random(Player):
 
 
 def direction(way: Tensor) -> Tensor:
-    """VMAS's discrete action that pushes along ``way`` ``[*B, 2]``, none along an axis where it is close: ``[*B]``.
+    """VMAS's discrete action that pushes along ``way`` ``[*B, 2]``, and not along an axis where it is short: ``[*B]``.
 
-    An action is three times that of the first axis plus that of the second, and of each axis 0 is none, 1 towards the
-    negative and 2 towards the positive.
+    An action is three times that of the first axis plus that of the second; for each axis 0 is none, 1 negative and 2
+    positive.
     """
     axes = torch.where(way.abs() < CLOSE, 0, torch.where(way < 0, 1, 2))
     return 3 * axes[..., 0] + axes[..., 1]

@@ -23,14 +23,14 @@ BARE_COLOUR, GRASS_COLOUR = "#C9B48A", "#3F8F3A"
 
 @dataclass(frozen=True, kw_only=True)
 class PastureRules:
-    """Rules of the shared pasture. Without grazing, grass ``g`` of a patch that is full at 1 grows logistically in a
-    step, ``g + growth g (1 - g)``: most where half of it is left.
+    """Rules of the shared pasture. An ungrazed patch with the share ``g`` of its grass grows logistically in a step, to
+    ``g + growth g (1 - g)``: fastest where half of it is left.
 
     Args:
         n_agents (int): number of grazers ``N``, 2 to 10.
         n_patches (int): number of patches ``P``.
-        patch_radius (float): of a patch; the world is 2 wide.
-        capacity (float): reward in the grass of a full patch.
+        patch_radius (float): radius of a patch; the world is 2 wide.
+        capacity (float): reward for all the grass of a full patch.
         growth (float): rate of regrowth, in ``(0, 1]``.
         appetite (float): share of a patch's grass that one grazer eats in a step, in ``(0, 1]``.
         extinction (float): a patch with less than this share of grass is lost, in ``[0, 1)``.
@@ -45,7 +45,7 @@ class PastureRules:
     extinction: float = 0.05
 
     def check(self) -> None:
-        """Raise one ``ValueError`` that names the key, the value and what is allowed, if a rule does not fit."""
+        """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule is invalid."""
         check_option(
             "task.n_agents", self.n_agents, 2 <= self.n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}"
         )
@@ -67,13 +67,14 @@ class PastureRules:
 class SharedPasture(BaseScenario):
     """A commons in continuous space, as a VMAS scenario: ``vmas.make_env(SharedPasture(), num_envs=32, n_agents=3)``.
 
-    A grazer whose middle is on a patch eats there, and to hold back it has to leave. It gets what it eats; what does
-    not grow back all lose: the tragedy of the commons (Hardin 1968, doi:10.1126/science.162.3859.1243) with logistic
-    regrowth (Gordon 1954, doi:10.1086/257497). Grazers are solid and push each other off.
+    A grazer whose centre is on a patch eats there, and to hold back it has to leave. It keeps what it eats, and what
+    does not grow back is everybody's loss: the tragedy of the commons (Hardin 1968,
+    doi:10.1126/science.162.3859.1243) with logistic regrowth (Gordon 1954, doi:10.1086/257497). Grazers are solid and
+    push each other away.
 
     The keyword arguments of :meth:`make_world` are :class:`PastureRules`. Observations are egocentric, ``4 + 3 P +
-    4 (N - 1)`` numbers: own position and velocity, way to each patch, grass of each patch, way to each other agent in
-    the order of seats after it, and their velocities.
+    4 (N - 1)`` numbers: own position and velocity, displacement to each patch, grass of each patch, displacement to
+    each other agent in the order of seats after it, and their velocities.
     """
 
     def make_world(self, batch_dim: int, device: torch.device, **kwargs: Any) -> World:
@@ -88,8 +89,8 @@ class SharedPasture(BaseScenario):
             colour = tuple(rgb(COLOURS[seat]).tolist())
             world.add_agent(Agent(f"agent_{seat}", shape=Sphere(AGENT_RADIUS), u_multiplier=2.0, color=colour))
         n_agents, n_patches = self.rules.n_agents, self.rules.n_patches
-        # Of patches: their middles, [B, P, 2], and share of grass, [B, P]. Of agents in the last step: what they ate,
-        # in shares of a patch, and what of it came from patches at least half full, [B, N].
+        # Of patches: centre, [B, P, 2], and share of grass, [B, P]. Of agents in the last step: what they ate, in
+        # shares of a patch, and how much of it came from patches at least half full, [B, N].
         self.patches = torch.zeros(batch_dim, n_patches, 2, device=device)
         self.grass = torch.ones(batch_dim, n_patches, device=device)
         self.eaten = torch.zeros(batch_dim, n_agents, device=device)
@@ -133,8 +134,8 @@ class SharedPasture(BaseScenario):
         )
 
     def state(self, first_seat: int = 0) -> Tensor:
-        """All there is to know, seats counted from ``first_seat``: ``[B, 4 N + 2 N P + P]``, positions and velocities
-        of agents, the way from each to each patch, grass of patches.
+        """The full state, seats counted from ``first_seat``: ``[B, 4 N + 2 N P + P]``, positions and velocities of
+        agents, displacement from each to each patch, grass of patches.
         """
         positions, velocities = (x.roll(-first_seat, 1) for x in (self.positions(), self.velocities()))
         ways = self.patches.unsqueeze(1) - positions.unsqueeze(2)
@@ -153,37 +154,37 @@ class SharedPasture(BaseScenario):
         }
 
     def extra_render(self, env_index: int = 0) -> list[Any]:
-        """Patches below the agents, from bare to green by what is left."""
+        """Patches below the agents, coloured from bare to green by how much grass is left."""
         from vmas.simulator import rendering
 
         geometries = []
-        for middle, grass in zip(self.patches[env_index].tolist(), self.grass[env_index].tolist()):
+        for centre, grass in zip(self.patches[env_index].tolist(), self.grass[env_index].tolist()):
             patch = rendering.make_circle(self.rules.patch_radius, res=60)
             patch.set_color(*torch.lerp(rgb(BARE_COLOUR), rgb(GRASS_COLOUR), grass).tolist())
             move = rendering.Transform()
-            move.set_translation(*middle)
+            move.set_translation(*centre)
             patch.add_attr(move)
             geometries.append(patch)
         return geometries
 
     def positions(self) -> Tensor:
-        """Of all agents, ``[B, N, 2]``."""
+        """Positions of all agents, ``[B, N, 2]``."""
         return torch.stack([agent.state.pos for agent in self.world.agents], 1)
 
     def velocities(self) -> Tensor:
-        """Of all agents, ``[B, N, 2]``."""
+        """Velocities of all agents, ``[B, N, 2]``."""
         return torch.stack([agent.state.vel for agent in self.world.agents], 1)
 
 
 def turned_ring(n_rings: int, n_points: int, radius: float, device: torch.device | str) -> Tensor:
-    """Points at equal distances on a ring, each ring turned at random: ``[n_rings, n_points, 2]``."""
+    """Evenly spaced points on a ring, each ring rotated at random: ``[n_rings, n_points, 2]``."""
     angle = torch.arange(n_points, device=device) / n_points + torch.rand(n_rings, 1, device=device)
     angle = 2 * math.pi * angle
     return radius * torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def graze(grass: Tensor, on: Tensor, appetite: float) -> Tensor:
-    """What agents eat. Each would take the share ``appetite`` of what those before it left; all get the same.
+    """What agents eat: as much as if each in turn took the share ``appetite`` of what is left, split equally.
 
     Args:
         grass (Tensor): of patches, ``[*B, P]``.
@@ -198,5 +199,5 @@ def graze(grass: Tensor, on: Tensor, appetite: float) -> Tensor:
 
 
 def regrow(grass: Tensor, growth: float, extinction: float) -> Tensor:
-    """Grass ``[*B, P]`` after a step of logistic growth; none where less than ``extinction`` is left."""
+    """Grass ``[*B, P]`` after a step of logistic growth; 0 where less than ``extinction`` is left."""
     return torch.where(grass < extinction, 0.0, grass + growth * grass * (1 - grass))

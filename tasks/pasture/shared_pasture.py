@@ -1,4 +1,4 @@
-"""Shared pasture: grazers that move in the plane share patches of grass, which grow back by how much is left."""
+"""Shared pasture: grazers in the plane share patches of grass, which grow back the faster the nearer to half full."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ from benchmarl_reciprocator.tasks.players import Player
 
 
 class SharedPastureEnv(VmasEnv):
-    """:class:`SharedPasture` in TorchRL's environment for VMAS, with what the social dilemmas have: a global
-    ``"state"``, groups by ``grouping``, and the horizon as truncation, where ``VmasEnv`` calls it termination.
+    """:class:`SharedPasture` in TorchRL's wrapper for VMAS, with what all social dilemmas have: a global ``"state"``,
+    groups by ``grouping``, and the horizon as truncation, which ``VmasEnv`` reports as termination.
 
     Args:
         rules (PastureRules): the rules.
 
     Keyword Args:
         num_envs (int): number of environments ``B``.
-        max_steps (int): an episode is truncated after so many steps.
-        continuous_actions (bool): a force in the plane, or one of nine: none and eight directions.
+        max_steps (int): an episode is truncated after this many steps.
+        continuous_actions (bool): whether an action is a force in the plane, rather than one of nine: none or one of
+            eight directions.
         grouping (str): ``"per_agent"`` or ``"one_group"``.
         device (torch.device): device of all tensors.
-        seed (int, optional): of the environments' random numbers.
+        seed (int, optional): seed of the environments' random numbers.
 
     Raises:
-        ValueError: on a bad option, naming the key, the value and what is allowed.
+        ValueError: if an option is invalid, naming its key, what it must be and what it is.
     """
 
     def __init__(
@@ -143,9 +144,9 @@ class TaskConfig:
         """Grass and grazing of trajectories ``[E, T]``.
 
         Returns:
-            dict[str, Tensor]: each ``[E]``: ``eaten`` and ``agent_<i>_eaten``, in an episode; ``restraint`` and
+            dict[str, Tensor]: each ``[E]``: ``eaten`` and ``agent_<i>_eaten``, in the episode; ``restraint`` and
                 ``agent_<i>_restraint``, the share of it from patches at least half full (``nan`` where none was);
-                ``grass_left`` and ``patches_left``, mean shares of the pasture and of patches that are not lost.
+                ``grass_left`` and ``patches_left``, mean shares of grass and of patches that are left.
         """
         steps = valid.unsqueeze(-1)
         eaten, spared = (
@@ -161,9 +162,9 @@ class TaskConfig:
         return metrics
 
     def cooperation(self) -> CooperationMeasure:
-        """The share of what agents eat that is from patches at least half full."""
+        """The share of what agents eat that comes from patches at least half full."""
         return CooperationMeasure("restraint", "restraint")
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of :data:`~benchmarl_reciprocator.tasks.pasture.players.PLAYERS`, by name."""
+        """Constructors of :data:`~benchmarl_reciprocator.tasks.pasture.players.PLAYERS`, by name."""
         return {name: partial(make, self.n_patches, self.patch_radius) for name, make in PLAYERS.items()}
