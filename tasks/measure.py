@@ -1,4 +1,4 @@
-"""Which of a task's metrics measures cooperation."""
+"""Which of a task's metrics is its measure of cooperation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class CooperationMeasure(NamedTuple):
-    """The one metric by which tables and figures say how much agents cooperate in a task.
+    """The one metric by which tables and figures tell how far agents cooperate on a task.
 
     Args:
-        metric (str): its name among the task's ``metrics``; ``agent_<i>_<metric>`` is that of one agent.
+        metric (str): its name among the task's ``metrics``; also ``agent_<i>_<metric>`` where it is known by agent.
         label (str): what tables and axes call it.
-        low (float): its lower bound.
-        high (float): its upper bound, which play need not come near.
+        low (float): its least possible value.
+        high (float): its largest possible value.
     """
 
     metric: str
