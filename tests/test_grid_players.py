@@ -40,7 +40,7 @@ def make_env(task: str, **options: Any) -> GridWorldEnv:
 
 def put(env: GridWorldEnv, *places: tuple[int, int], facing: int = 0, things: dict[tuple[int, int], str]) -> None:
     """Agents and things on rows and columns; nothing lies elsewhere."""
-    lying = env._first_things.clone()
+    lying = env.first_things.clone()
     lying[: env.grid.wall] = 0
     for place, thing in things.items():
         lying[env.grid.layout[place]] = env.things_named[thing]

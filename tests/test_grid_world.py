@@ -422,7 +422,7 @@ def test_state_from_any_seat() -> None:
         assert torch.equal(state[..., agents], seen[0][..., agents].roll(-seat, -1))
         assert torch.equal(state[..., others], seen[0][..., others])
         own = state[..., agents.start].flatten(1).argmax(-1)
-        assert torch.equal(env._layout[own], env.cells[:, seat])
+        assert torch.equal(env.grid.layout.flatten()[own], env.cells[:, seat])
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
@@ -469,7 +469,7 @@ def test_only_environments_in_the_mask_are_reset() -> None:
     for name, value in before.items():
         assert torch.equal(getattr(env, name)[~mask], value[~mask]), name
     assert (env.out[mask] == 0).all() and (env.cells[mask] < env.grid.wall).all()
-    assert (env.things[mask] == env._first_things).all()
+    assert (env.things[mask] == env.first_things).all()
 
 
 @PROPERTY

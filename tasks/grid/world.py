@@ -111,12 +111,12 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
-        # Nowhere has no thing, not even nothing, which a game might turn into something.
-        self._first_things = torch.tensor([*first, self.things_named["wall"], -1], dtype=torch.int32, device=device)
+        # By cell, at the start of an episode. Nowhere has not even nothing, which a game might turn into something.
+        self.first_things = torch.tensor([*first, self.things_named["wall"], -1], dtype=torch.int32, device=device)
 
         # What lies on every cell, [B, n + 2]; and what the beam that passed over it in the last step and the agent that
         # stands there add to the code of its appearance.
-        self.things = self._first_things.repeat(*batch, 1)
+        self.things = self.first_things.repeat(*batch, 1)
         self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
         self._seen = torch.zeros_like(self.things)
@@ -139,7 +139,7 @@ class GridWorldEnv(SocialDilemmaEnv):
     def start(self, where: Tensor) -> None:
         rows = where.nonzero().squeeze(-1)
         order = self.random(len(rows), self._spawns.stop - self._spawns.start).topk(self.n_agents).indices
-        self.things[rows] = self._first_things
+        self.things[rows] = self.first_things
         self._beamed[rows] = 0
         self.cells[rows] = order + self._spawns.start
         self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
