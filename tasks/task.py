@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarl.environments.common import Task, TaskClass, _get_task_config_class
+from benchmarl.environments.common import Task, TaskClass
 from benchmarl.models import CnnConfig, DeepsetsConfig, GnnConfig, GruConfig, LstmConfig, MlpConfig
 from benchmarl.models.common import ModelConfig, SequenceModelConfig
-from benchmarl.utils import DEVICE_TYPING, _read_yaml_config
+from benchmarl.utils import DEVICE_TYPING
 from tensordict import TensorDictBase, pad_sequence
 from torch import Tensor
 from torchrl.data import Composite
 from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
+from benchmarl_reciprocator.plugin.benchmarl_private import read_yaml, task_options_class
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.players import Player
@@ -39,7 +40,7 @@ class SocialDilemmaClass(TaskClass):
     @property
     def options(self) -> Any:
         """The task's ``TaskConfig`` with this task's values."""
-        return _get_task_config_class(self.env_name(), self.name.lower())(**self.config)
+        return task_options_class(self.env_name(), self.name.lower())(**self.config)
 
     @property
     def cooperation(self) -> CooperationMeasure | None:
@@ -185,8 +186,8 @@ class _SocialDilemmaTask(Task):
     def get_from_yaml(self, path: str | None = None) -> TaskClass:
         """The task with the options of its yaml file, or of that at ``path``."""
         default = CONF_FOLDER / self.env_name() / f"{self.name.lower()}.yaml"
-        config = _read_yaml_config(str(path if path is not None else default))
-        config_class = _get_task_config_class(self.env_name(), self.name.lower())
+        config = read_yaml(Path(path) if path is not None else default)
+        config_class = task_options_class(self.env_name(), self.name.lower())
         return self.get_task(config=dict(config_class(**config).__dict__))
 
 

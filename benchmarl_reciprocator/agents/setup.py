@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,8 @@ from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.environments.common import TaskClass
 from benchmarl.experiment import ExperimentConfig
 from benchmarl.models.common import ModelConfig
+
+from benchmarl_reciprocator.plugin.benchmarl_private import read_pickled
 
 
 class Setup(NamedTuple):
@@ -33,8 +34,7 @@ def read_setup(checkpoint: Path) -> Setup:
     config = checkpoint.resolve().parent.parent / "config.pkl"
     if not config.is_file():
         raise ValueError(f"there is no {config}, allowed: a checkpoint in the folder of its experiment")
-    with open(config, "rb") as opened:
-        return Setup(*(pickle.load(opened) for _ in Setup._fields))
+    return Setup(**read_pickled(config))
 
 
 def algorithms_by_group(config: Any, group_map: dict[str, list[str]]) -> dict[str, str]:

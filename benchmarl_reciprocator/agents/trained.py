@@ -18,6 +18,7 @@ from torchrl.data import Composite
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.setup import algorithms_by_group
 from benchmarl_reciprocator.influence import ObservedBalance
+from benchmarl_reciprocator.plugin.benchmarl_private import hidden_state_spec
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -182,7 +183,7 @@ def _hidden_states(experiment: Experiment) -> TensorDict:
     hidden = Composite()
     if experiment.model_config.is_rnn:
         for group, agents in experiment.group_map.items():
-            spec = experiment.model_config._get_model_state_spec_inner(group=group)
+            spec = hidden_state_spec(experiment.model_config, group)
             hidden[group] = spec.expand(len(agents), *spec.shape)
     # Groups as plain levels: what is set beside the states has dimensions of its own.
     zeros = hidden.zero().flatten_keys(".")

@@ -15,6 +15,7 @@ from torchrl.envs import EnvBase
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.scripted import ScriptedConfig, players_of
 from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
+from benchmarl_reciprocator.plugin.benchmarl_private import share_networks
 
 
 class Mixed(EnsembleAlgorithm):
@@ -30,10 +31,7 @@ class Mixed(EnsembleAlgorithm):
 
     def __init__(self, algorithms_map: dict[str, Algorithm], experiment) -> None:
         super().__init__(algorithms_map=algorithms_map, experiment=experiment)
-        for member in self.members:
-            member._losses_and_updaters = self._losses_and_updaters
-            member._policies_for_loss = self._policies_for_loss
-            member._policies_for_collection = self._policies_for_collection
+        share_networks(self, self.members)
 
     @property
     def members(self) -> list[Algorithm]:

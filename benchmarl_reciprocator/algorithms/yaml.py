@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarl.utils import _read_yaml_config
+from pathlib import Path
+
 from omegaconf import OmegaConf
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
+from benchmarl_reciprocator.plugin.benchmarl_private import read_yaml
 
 
 class YamlInThisPackage:
@@ -16,5 +18,5 @@ class YamlInThisPackage:
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
         # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
-        loaded = OmegaConf.create({"algorithm": _read_yaml_config(str(path if path is not None else default))})
+        loaded = OmegaConf.create({"algorithm": read_yaml(Path(path) if path is not None else default)})
         return cls(**OmegaConf.to_container(loaded, resolve=True)["algorithm"])

@@ -5,20 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import sys
 from dataclasses import MISSING, fields
 from types import ModuleType
 
-import benchmarl
 from benchmarl.algorithms import algorithm_config_registry
 from benchmarl.algorithms.common import AlgorithmConfig
-from benchmarl.environments import _task_class_registry, task_config_registry
+from benchmarl.environments import task_config_registry
 from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
 
 from benchmarl_reciprocator import algorithms, tasks
 from benchmarl_reciprocator.algorithms import shipped_algorithms
+from benchmarl_reciprocator.plugin.benchmarl_private import add_callback, declare_task_options, hook_into_setup
 from benchmarl_reciprocator.plugin.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
     SocialDilemmaClass,
@@ -41,7 +40,7 @@ def register() -> None:
     }
     for name in shipped_tasks():
         _add_task(importlib.import_module(modules[name]), name, SocialDilemmaTask[name.upper()])
-    _let_tasks_take_part_in_experiments()
+    hook_into_setup(before=(_refuse_a_model, _settle_the_grouping), after=(_attach_callback,))
 
 
 def register_algorithm(module: ModuleType) -> None:
@@ -105,36 +104,27 @@ def register_task(module: ModuleType, name: str | None = None) -> Task:
 def _add_task(module: ModuleType, name: str, member: Task) -> None:
     environment = SocialDilemmaClass.env_name()
     task_config_registry[f"{environment}/{name}"] = member
-    _task_class_registry[f"{environment}_{name}"] = module.TaskConfig
+    declare_task_options(environment, name, module)
     ConfigStore.instance().store(name=f"{environment}_{name}_config", group="task", node=module.TaskConfig)
-    # BenchMARL finds the dataclass that type-checks a task by importing this name.
-    parent = f"{benchmarl.environments.__name__}.{environment}"
-    sys.modules.setdefault(parent, ModuleType(parent))
-    sys.modules[f"{parent}.{name}"] = module
 
 
-def _let_tasks_take_part_in_experiments() -> None:
-    """Let a social dilemma refuse a model, pick its grouping by the algorithm, and attach :class:`TaskCallback`,
-    whatever the algorithm.
-
-    BenchMARL takes callbacks only from whoever constructs the experiment: its commands have no option for them and a
-    task cannot bring one along, yet the task's measures belong in the evaluation JSON of the stock algorithms too.
-    The hook is around the step that pickles the experiment's parts: the grouping is settled before, so that it is
-    saved, and the callback comes after, so that it is not saved and then added twice.
-    """
-    setup_name = Experiment._setup_name
-
-    def setup_name_with_task(experiment: Experiment) -> None:
-        if not isinstance(experiment.task, SocialDilemmaClass):
-            setup_name(experiment)
-            return
+def _refuse_a_model(experiment: Experiment) -> None:
+    """Raise if a model cannot take what the agents of a social dilemma observe."""
+    if isinstance(experiment.task, SocialDilemmaClass):
         experiment.task.check_model("model", experiment.model_config)
         if experiment.algorithm_config.has_critic:
             experiment.task.check_model("model@critic_model", experiment.critic_model_config)
-        experiment.task = experiment.task.for_algorithm(needs_joint_group(experiment.algorithm_config))
-        setup_name(experiment)
-        callback = TaskCallback()
-        callback.experiment = experiment
-        experiment.callbacks = [*experiment.callbacks, callback]
 
-    Experiment._setup_name = setup_name_with_task
+
+def _settle_the_grouping(experiment: Experiment) -> None:
+    """Pick a social dilemma's grouping by the algorithm where it is left to it, before it is saved."""
+    if isinstance(experiment.task, SocialDilemmaClass):
+        experiment.task = experiment.task.for_algorithm(needs_joint_group(experiment.algorithm_config))
+
+
+def _attach_callback(experiment: Experiment) -> None:
+    """Attach :class:`TaskCallback` to experiments on social dilemmas, whatever the algorithm: the task's measures
+    belong in the evaluation JSON of the stock algorithms too. After the callbacks were saved, else it would come twice.
+    """
+    if isinstance(experiment.task, SocialDilemmaClass):
+        add_callback(experiment, TaskCallback())

@@ -13,7 +13,8 @@ from benchmarl.algorithms import QmixConfig, VdnConfig
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
-from torchrl.record.loggers.csv import CSVLogger
+
+from benchmarl_reciprocator.plugin.benchmarl_private import encodes_videos, keep_videos_as_tensors, results_of
 
 
 class GroupingWarning(UserWarning):
@@ -81,8 +82,8 @@ class TaskCallback(Callback):
             return
         reason = _why_no_mp4()
         for logger in experiment.logger.loggers:
-            if isinstance(logger, CSVLogger) and logger.video_format == "mp4" and reason:
-                logger.experiment.video_format = "pt"
+            if encodes_videos(logger) and reason:
+                keep_videos_as_tensors(logger)
                 warnings.warn(
                     "evaluation videos are saved as tensors (.pt), since mp4 needs torchvision with write_video and av "
                     f"({reason}). A GIF: benchmarl-reciprocator animate <checkpoint> <file.gif>",
@@ -96,7 +97,7 @@ class TaskCallback(Callback):
             return
         try:
             with open(writer.path) as file:
-                _merge_into(writer.data, json.load(file))
+                _merge_into(results_of(writer), json.load(file))
         except FileNotFoundError:
             return
         except json.JSONDecodeError as error:

@@ -1,0 +1,128 @@
+"""Everything that this package uses of BenchMARL and TorchRL which they do not promise to keep.
+
+Read off benchmarl 1.5.2 and torchrl 0.11.1. What each function counts on is checked by its test in
+``tests/test_private_benchmarl.py``, which says what has changed where a new version breaks it. Nothing here knows
+anything of this package: what it needs is handed in.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import benchmarl
+from benchmarl.algorithms.common import Algorithm
+from benchmarl.environments import _task_class_registry
+from benchmarl.environments.common import _get_task_config_class
+from benchmarl.experiment import Experiment
+from benchmarl.experiment.callback import Callback
+from benchmarl.models.common import ModelConfig
+from benchmarl.utils import _read_yaml_config
+from torchrl.data import Composite
+from torchrl.record.loggers.csv import CSVLogger
+
+# What ``Experiment._setup_name`` writes into ``config.pkl``, one pickle after the other (benchmarl 1.5.2).
+PICKLED = ("task", "options", "algorithm", "model", "seed", "experiment", "critic_model", "callbacks")
+# What an ``Algorithm`` keeps of its groups, made when first asked for (benchmarl 1.5.2).
+NETWORKS = ("_losses_and_updaters", "_policies_for_loss", "_policies_for_collection")
+
+
+def hook_into_setup(
+    before: Sequence[Callable[[Experiment], None]], after: Sequence[Callable[[Experiment], None]]
+) -> None:
+    """Let functions take part in the set-up of every experiment, around the step that names it and pickles its parts.
+
+    ``Experiment._setup`` calls ``Experiment._setup_name`` once the kind of actions is known and before the environment
+    and the algorithm are made (benchmarl 1.5.2). There is no public way in: callbacks come only from whoever constructs
+    the experiment, and BenchMARL's commands have no option for them.
+
+    Args:
+        before (sequence of callable): called with the experiment, in order; what they change of it is saved.
+        after (sequence of callable): the same; what they change is not saved.
+    """
+    setup_name = Experiment._setup_name
+
+    def hooked(experiment: Experiment) -> None:
+        for job in before:
+            job(experiment)
+        setup_name(experiment)
+        for job in after:
+            job(experiment)
+
+    Experiment._setup_name = hooked
+
+
+def add_callback(experiment: Experiment, callback: Callback) -> None:
+    """Add a callback to an experiment that is being set up: its ``callbacks`` are a list, or a tuple where Hydra made
+    it (benchmarl 1.5.2).
+    """
+    callback.experiment = experiment
+    experiment.callbacks = [*experiment.callbacks, callback]
+
+
+def declare_task_options(environment: str, task: str, module: ModuleType) -> None:
+    """Let BenchMARL type-check a task's options by ``module.TaskConfig``.
+
+    It looks the dataclass up in ``environments._task_class_registry`` to tell Hydra of it, and imports
+    ``benchmarl.environments.<environment>.<task>`` to check by it (benchmarl 1.5.2).
+    """
+    _task_class_registry[f"{environment}_{task}"] = module.TaskConfig
+    parent = f"{benchmarl.environments.__name__}.{environment}"
+    sys.modules.setdefault(parent, ModuleType(parent))
+    sys.modules[f"{parent}.{task}"] = module
+
+
+def task_options_class(environment: str, task: str) -> type | None:
+    """The dataclass of a task's options, ``None`` where BenchMARL knows none: what
+    ``environments.common._get_task_config_class`` gives (benchmarl 1.5.2).
+    """
+    return _get_task_config_class(environment, task)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """What is in a yaml file but for its ``defaults`` list: ``utils._read_yaml_config`` (benchmarl 1.5.2)."""
+    return _read_yaml_config(str(file))
+
+
+def share_networks(ensemble: Algorithm, members: Iterable[Algorithm]) -> None:
+    """Let members of an ensemble work on its losses and policies in place of their own: see :data:`NETWORKS`."""
+    for member in members:
+        for kept in NETWORKS:
+            setattr(member, kept, getattr(ensemble, kept))
+
+
+def hidden_state_spec(model: ModelConfig, group: str) -> Composite:
+    """The spec of the hidden states of one agent of a group, empty without memory: of
+    ``ModelConfig._get_model_state_spec_inner`` (benchmarl 1.5.2).
+    """
+    return model._get_model_state_spec_inner(group=group)
+
+
+def read_pickled(file: Path) -> dict[str, Any]:
+    """What BenchMARL saved of an experiment in its ``config.pkl``, by the names in :data:`PICKLED`, without the
+    callbacks: those of whoever made it need not be there any more.
+
+    Raises:
+        Exception: anything that unpickling raises, such as ``ModuleNotFoundError``.
+    """
+    with open(file, "rb") as opened:
+        return {name: pickle.load(opened) for name in PICKLED if name != "callbacks"}
+
+
+def results_of(json_writer: Any) -> dict[str, Any]:
+    """All that ``Logger.json_writer`` writes each time, to be added to in place: its ``data`` (benchmarl 1.5.2)."""
+    return json_writer.data
+
+
+def encodes_videos(logger: Any) -> bool:
+    """Whether TorchRL's csv logger encodes videos as mp4, its ``video_format`` (torchrl 0.11.1)."""
+    return isinstance(logger, CSVLogger) and logger.video_format == "mp4"
+
+
+def keep_videos_as_tensors(logger: CSVLogger) -> None:
+    """Let TorchRL's csv logger save videos as ``.pt``: its ``experiment.video_format`` (torchrl 0.11.1)."""
+    logger.experiment.video_format = "pt"
