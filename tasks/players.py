@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
+from benchmarl_reciprocator.extensions import NameTakenError, declared, load, package_of, warn_of
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 
 
@@ -32,6 +35,40 @@ class Player(ABC):
         Returns:
             tuple[Tensor, Tensor]: probabilities of its actions ``[*B, A]``, and its memory after this step ``[*B, M]``.
         """
+
+
+def players_of_packages(options: Any, taken: Collection[str] = ()) -> dict[str, Callable[[], Player]]:
+    """Makers of the players that other installed packages have for a task, by name.
+
+    Each declares a function of the task's options, which gives a player, or ``None`` where it cannot play such a task.
+    One that fails is left out, with a warning.
+
+    Args:
+        options (TaskConfig): of the task.
+        taken (collection of str): names of the task's own players.
+
+    Raises:
+        NameTakenError: if a player has one of those.
+    """
+    makers: dict[str, Callable[[], Player]] = {}
+    for name, entry in declared("players").items():
+        make = load(entry)
+        if make is None:
+            continue
+        try:
+            can_play = make(options) is not None
+        except Exception as error:  # a function that did not expect such options is no reason to do without the others
+            warn_of(entry, error)
+            continue
+        if not can_play:
+            continue
+        if name in taken:
+            raise NameTakenError(
+                f"a player must have a name that its task's own players have not, but {name!r} of "
+                f"{package_of(entry)} is one of {', '.join(taken)}"
+            )
+        makers[name] = partial(make, options)
+    return makers
 
 
 def play(env: SocialDilemmaEnv, players: Sequence[Player], seed: int = 0) -> TensorDictBase:

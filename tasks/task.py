@@ -17,10 +17,11 @@ from torchrl.data import Composite
 from torchrl.envs import EnvBase
 
 import benchmarl_reciprocator.conf
+from benchmarl_reciprocator.extensions import find_yaml
 from benchmarl_reciprocator.plugin.benchmarl_private import read_yaml, task_options_class
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
-from benchmarl_reciprocator.tasks.players import Player
+from benchmarl_reciprocator.tasks.players import Player, players_of_packages
 from benchmarl_reciprocator.tasks.social_outcome import social_outcome
 
 AUTO_GROUPING = "auto"
@@ -39,8 +40,12 @@ class SocialDilemmaClass(TaskClass):
 
     @property
     def options(self) -> Any:
-        """The task's ``TaskConfig`` with this task's values."""
-        return task_options_class(self.env_name(), self.name.lower())(**self.config)
+        """The task's ``TaskConfig`` with this task's values.
+
+        Raises:
+            ValueError: if no task of this name is registered.
+        """
+        return options_class(self.name.lower())(**self.config)
 
     @property
     def cooperation(self) -> CooperationMeasure | None:
@@ -75,13 +80,13 @@ class SocialDilemmaClass(TaskClass):
         form = self.config.get("observation")
         if form in ("image", "rgb") and isinstance(first, VECTOR_MODELS):
             raise ValueError(
-                f"task.observation={form!r} is not allowed with {key}={first.associated_class().__name__.lower()}, "
-                "allowed: flat, or a model for images (cnn)"
+                f"task.observation must be flat where {key} is {first.associated_class().__name__.lower()}, but is "
+                f"{form!r}: choose that, or a model for images (cnn)"
             )
         if form == "flat" and isinstance(first, CnnConfig):
             raise ValueError(
-                f"{key}='cnn' is not allowed with task.observation='flat', allowed: a model that takes vectors, or "
-                "task.observation=image"
+                f"{key} must be a model that takes vectors where task.observation is flat, but is 'cnn': choose "
+                "one, or task.observation=image"
             )
 
     def get_env_fun(
@@ -153,9 +158,16 @@ class SocialDilemmaClass(TaskClass):
         return bounds() if bounds is not None else {}
 
     def players(self) -> dict[str, Callable[[], Player]]:
-        """Makers of the scripted players of the task with these options, by name; empty where the task has none."""
-        players = getattr(self.options, "players", None)
-        return players() if players is not None else {}
+        """Makers of the scripted players of the task with these options, by name: its own, and those of other packages
+        that can play it. Empty where there are none.
+
+        Raises:
+            NameTakenError: if another package's player has a name of the task's own.
+        """
+        options = self.options
+        players = getattr(options, "players", None)
+        makers = dict(players()) if players is not None else {}
+        return {**makers, **players_of_packages(options, taken=makers)}
 
     def evaluation_metrics(self, rollouts: list[TensorDictBase]) -> dict[str, Tensor]:
         """Every agent's return, whatever the grouping, the social outcome and the task's own measures of evaluation
@@ -177,18 +189,40 @@ class SocialDilemmaClass(TaskClass):
 
 
 class _SocialDilemmaTask(Task):
-    """Where the social dilemmas' yaml files are: in this package, not in BenchMARL."""
+    """Where the social dilemmas' yaml files are: in this and other packages, not in BenchMARL."""
 
     @staticmethod
     def associated_class() -> type[TaskClass]:
         return SocialDilemmaClass
 
     def get_from_yaml(self, path: str | None = None) -> TaskClass:
-        """The task with the options of its yaml file, or of that at ``path``."""
-        default = CONF_FOLDER / self.env_name() / f"{self.name.lower()}.yaml"
-        config = read_yaml(Path(path) if path is not None else default)
-        config_class = task_options_class(self.env_name(), self.name.lower())
-        return self.get_task(config=dict(config_class(**config).__dict__))
+        """The task with the options of its yaml file, or of that at ``path``; without one, with its defaults."""
+        name = self.name.lower()
+        file = Path(path) if path is not None else yaml_of(name)
+        config = options_class(name)(**(read_yaml(file) if file is not None else {}))
+        return self.get_task(config=dict(config.__dict__))
+
+
+def options_class(name: str) -> type:
+    """The ``TaskConfig`` of the social dilemma of a name.
+
+    Raises:
+        ValueError: if none is registered.
+    """
+    found = task_options_class(SocialDilemmaClass.env_name(), name)
+    if found is None:
+        raise ValueError(
+            f"task={SocialDilemmaClass.env_name()}/{name} must be registered, but is not: install the package that it "
+            "is from, or register it first (benchmarl_reciprocator.register_task; register for this package's own)"
+        )
+    return found
+
+
+def yaml_of(name: str) -> Path | None:
+    """The yaml file of the social dilemma of a name: in a folder of yaml files, else beside its module; ``None`` where
+    it has none.
+    """
+    return find_yaml(f"task/{SocialDilemmaClass.env_name()}", name, options_class(name).__module__)
 
 
 def task_enum(name: str, tasks: list[str], module: str = __name__) -> type[Task]:

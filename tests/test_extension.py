@@ -118,16 +118,26 @@ def test_tasks_that_cannot_be_registered_are_refused(image_task: str) -> None:
         register_task(ModuleType("empty"))
     taken = ModuleType("image_game")
     taken.TaskConfig = ImageConfig
-    with pytest.raises(ValueError, match="name='image_game' is taken"):
+    with pytest.raises(ValueError, match="a task must have a name of its own, but 'image_game' is one of"):
         register_task(taken)
 
     @dataclass
-    class NoDefault:
-        max_steps: int
+    class NoDefault(ImageConfig):
+        rounds: int = "???"
 
+    @dataclass
+    class NoEnvironment:
+        max_steps: int = 8
+
+    module = ModuleType("no_environment")
+    module.TaskConfig = NoEnvironment
+    with pytest.raises(ValueError, match=r"TaskConfig must have a method make_env"):
+        register_task(module)
+    with pytest.raises(ValueError, match=r"a name must be in lower case, of letters, .* but is 'Mining'"):
+        register_task(module, "Mining")
     module = ModuleType("no_default")
     module.TaskConfig = NoDefault
-    with pytest.raises(ValueError, match=r"TaskConfig\.max_steps must have a default"):
+    with pytest.raises(ValueError, match=r"TaskConfig\.rounds must have a default, or a value in a yaml file"):
         register_task(module)
 
 

@@ -83,15 +83,15 @@ def test_stochastic_episodes_begin_anew_where_they_ended(small_experiment) -> No
 def test_agents_of_another_game_are_refused(small_experiment) -> None:
     checkpoint = saved(small_experiment, "algorithm=ippo", preset="coins")
     with pytest.raises(
-        ValueError, match=r"is of agents that observe \[36\], allowed: what those of the task .*\(\[5\]\)"
+        ValueError, match=r"must be of agents that observe \[5\], as those of the task do, but .* \[36\]"
     ):
         against(small_experiment, checkpoint, 0, preset="prisoners_dilemma")
-    with pytest.raises(ValueError, match=r"algorithm\.agent=2 is not allowed, allowed: null or 0 to 1"):
+    with pytest.raises(ValueError, match=r"algorithm\.agent must be null or 0 to 1, but is 2"):
         against(small_experiment, checkpoint, 2, preset="coins")
-    with pytest.raises(ValueError, match=r"has 2 agents, allowed: as many as the task has \(3\)"):
+    with pytest.raises(ValueError, match=r"must be of as many agents as the task has \(3\), but .* is of 2"):
         against(small_experiment, checkpoint, 0, "task.n_agents=3", preset="coins")
 
 
 def test_without_a_checkpoint_it_says_so(small_experiment) -> None:
-    with pytest.raises(ValueError, match=r"algorithm\.checkpoint=None is not allowed, allowed: a file"):
+    with pytest.raises(ValueError, match=r"algorithm\.checkpoint must be a file .*, but is None"):
         small_experiment("algorithm=frozen")

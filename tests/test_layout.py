@@ -13,6 +13,7 @@ PACKAGE = "benchmarl_reciprocator"
 FLOORS = {
     # What knows nothing of this package
     "conf": 0,
+    "extensions": 0,
     "plugin.benchmarl_private": 0,
     "influence": 1,
     "tasks": 2,

@@ -66,11 +66,11 @@ def test_another_model_beside_a_preset(layer: str, small_experiment) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["task.observation=image"], r"task.observation='image' is not allowed with model=mlp, allowed: flat, or "),
-        (["model=layers/cnn"], r"model='cnn' is not allowed with task.observation='flat', allowed: .*image"),
+        (["task.observation=image"], r"task.observation must be flat where model is mlp, but is 'image'"),
+        (["model=layers/cnn"], r"model must be a model that takes vectors where .*, but is 'cnn': .*image"),
         (
             ["task.observation=image", "model=layers/cnn"],
-            r"task.observation='image' is not allowed with model@critic_model=mlp",
+            r"task.observation must be flat where model@critic_model is mlp, but is 'image'",
         ),
     ],
 )

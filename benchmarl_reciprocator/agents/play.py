@@ -63,14 +63,14 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
 def check_seating(env: SocialDilemmaEnv, agents: Sequence[Agent]) -> None:
     """Raise one ``ValueError`` if the agents cannot sit where they are to, see :func:`play`."""
     if len(agents) != env.n_agents:
-        raise ValueError(f"{len(agents)} agents cannot be seated, allowed: one for each seat ({env.n_agents})")
+        raise ValueError(f"there must be one agent for each of {env.n_agents} seats, but there are {len(agents)}")
     if env.interchangeable_seats:
         return
     for seat, agent in enumerate(agents):
         if agent.place not in (None, seat):
             raise ValueError(
-                f"the agent of seat {agent.place} cannot take seat {seat}: the game is another one from there, "
-                "allowed: its own seat"
+                f"the agent of seat {agent.place} must sit in its own seat, but is to take seat {seat}: the game is "
+                "another one from there"
             )
 
 

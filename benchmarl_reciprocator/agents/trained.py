@@ -16,7 +16,7 @@ from torch import Tensor
 from torchrl.data import Composite
 
 from benchmarl_reciprocator.agents.agent import Agent
-from benchmarl_reciprocator.agents.setup import algorithms_by_group
+from benchmarl_reciprocator.agents.setup import Setup, algorithms_by_group, read_setup
 from benchmarl_reciprocator.influence import ObservedBalance
 from benchmarl_reciprocator.plugin.benchmarl_private import hidden_state_spec
 from benchmarl_reciprocator.tasks.groups import seats
@@ -96,11 +96,11 @@ class Team:
         env = experiment.test_env
         if not isinstance(experiment.task, SocialDilemmaClass):
             raise ValueError(
-                f"task={experiment.environment_name}/{experiment.task_name} is not allowed, allowed: "
-                "social_dilemmas/..., whose agents can be seated"
+                "task must be one of social_dilemmas/..., whose agents can be seated, but is "
+                f"{experiment.environment_name}/{experiment.task_name}"
             )
         if experiment.continuous_actions:
-            raise ValueError("agents that act continuously are not allowed, allowed: discrete actions")
+            raise ValueError("agents must act by discrete actions, but these act continuously")
         self.members = seats(experiment.group_map)
         group = next(iter(self.members))
         self.observation_shape = experiment.observation_spec[group, "observation"].shape[1:]
@@ -161,12 +161,40 @@ def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any
             saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
             if not with_buffers:
                 _leave_out_buffers(saved)
-            experiment = Experiment.reload_from_file(str(checkpoint), experiment_patch=patch)
+            experiment = _rebuilt(read_setup(checkpoint), patch)
             experiment.load_state_dict(saved)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint} cannot be loaded: {error}") from error
         except Exception as error:  # what a foreign or half-written file does to unpickling is anything
-            raise ValueError(f"checkpoint={str(checkpoint)!r} cannot be loaded ({error!r})") from error
+            raise ValueError(f"{checkpoint} cannot be loaded: {error!r}") from error
         experiment.close()
     return experiment
+
+
+def _rebuilt(setup: Setup, patch: dict[str, Any]) -> Experiment:
+    """An experiment made of the same parts, but for the callbacks of whoever made it: they saw to its training, and
+    need not be there any more.
+
+    Args:
+        setup (Setup): the parts.
+        patch (dict): options of the experiment, in place of its own.
+
+    Raises:
+        ValueError: if there is no such option.
+    """
+    setup.task.config = setup.options
+    for key, value in patch.items():
+        if not hasattr(setup.experiment, key):
+            raise ValueError(f"experiment must have the options {', '.join(vars(setup.experiment))}, but not {key!r}")
+        setattr(setup.experiment, key, value)
+    return Experiment(
+        task=setup.task,
+        algorithm_config=setup.algorithm,
+        model_config=setup.model,
+        critic_model_config=setup.critic_model,
+        seed=setup.seed,
+        config=setup.experiment,
+    )
 
 
 def _leave_out_buffers(saved: dict[str, Any]) -> None:

@@ -42,26 +42,24 @@ class Frozen(NotTrained):
     def __init__(self, experiment, checkpoint: str | None, agent: int | None) -> None:
         super().__init__(experiment=experiment)
         if checkpoint is None or not Path(checkpoint).is_file():
-            raise ValueError(
-                f"algorithm.checkpoint={checkpoint!r} is not allowed, allowed: a file that an experiment saved"
-            )
+            raise ValueError(f"algorithm.checkpoint must be a file that an experiment saved, but is {checkpoint!r}")
         trained = load_agents(Path(checkpoint))
         n_agents = sum(map(len, self.group_map.values()))
         if len(trained) != n_agents:
             raise ValueError(
-                f"algorithm.checkpoint={checkpoint!r} has {len(trained)} agents, allowed: as many as the task has "
-                f"({n_agents})"
+                f"algorithm.checkpoint must be of as many agents as the task has ({n_agents}), but {checkpoint!r} is "
+                f"of {len(trained)}"
             )
         if agent is not None and not 0 <= agent < n_agents:
-            raise ValueError(f"algorithm.agent={agent!r} is not allowed, allowed: null or 0 to {n_agents - 1}")
+            raise ValueError(f"algorithm.agent must be null or 0 to {n_agents - 1}, but is {agent!r}")
         self.agents = trained if agent is None else [trained[agent]] * n_agents
         for group, members in seats(self.group_map).items():
             observation = self.observation_spec[group, "observation"].shape[1:]
             own = self.agents[members.start].team.observation_shape
             if observation != own:
                 raise ValueError(
-                    f"algorithm.checkpoint={checkpoint!r} is of agents that observe {list(own)}, allowed: what those "
-                    f"of the task observe ({list(observation)})"
+                    f"algorithm.checkpoint must be of agents that observe {list(observation)}, as those of the task "
+                    f"do, but {checkpoint!r} is of agents that observe {list(own)}"
                 )
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:

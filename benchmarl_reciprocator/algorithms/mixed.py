@@ -14,7 +14,7 @@ from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.scripted import ScriptedConfig, players_of
-from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 from benchmarl_reciprocator.plugin.benchmarl_private import share_networks
 
 
@@ -45,7 +45,7 @@ class Mixed(EnsembleAlgorithm):
 
 
 @dataclass
-class MixedConfig(YamlInThisPackage, AlgorithmConfig):
+class MixedConfig(ConfigFromYaml, AlgorithmConfig):
     """Configuration dataclass for :class:`Mixed`: names and plain values only, looked up in BenchMARL's registry.
 
     Where no algorithm has a name, it is that of a scripted player of the task, see
@@ -90,23 +90,21 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         if self.groups is not None:
             if set(self.groups) != set(group_map):
                 raise ValueError(
-                    f"algorithm.groups={sorted(self.groups)} is not allowed, allowed: one entry for each group of the "
-                    f"task ({sorted(group_map)})"
+                    f"algorithm.groups must have one entry for each group of the task ({', '.join(group_map)}), but "
+                    f"has entries for {', '.join(self.groups)}"
                 )
             return {group: self.groups[group] for group in group_map}
         n_agents = sum(len(agents) for agents in group_map.values())
         if not 0 <= self.n_focal <= n_agents:
-            raise ValueError(
-                f"algorithm.n_focal={self.n_focal} is not allowed, allowed: 0 to {n_agents}, the number of agents"
-            )
+            raise ValueError(f"algorithm.n_focal must be 0 to {n_agents}, the number of agents, but is {self.n_focal}")
         assignment, counted = {}, 0
         for group, agents in group_map.items():
             assignment[group] = self.focal if counted < self.n_focal else self.others
             counted += len(agents)
             if counted > self.n_focal and assignment[group] == self.focal != self.others:
                 raise ValueError(
-                    f"algorithm.n_focal={self.n_focal} would split group {group!r} of {len(agents)} agents, allowed: "
-                    "whole groups (a task with task.grouping=per_agent has one agent in each)"
+                    f"algorithm.n_focal must make whole groups, but {self.n_focal} would split group {group!r} of "
+                    f"{len(agents)} agents (a task with task.grouping=per_agent has one agent in each group)"
                 )
         return assignment
 
@@ -122,8 +120,8 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         for key, name in self.member_names().items():
             if name not in _algorithms() and name not in players:
                 raise ValueError(
-                    f"{key}={name!r} is not allowed, allowed: an algorithm ({', '.join(sorted(_algorithms()))}) or a "
-                    f"scripted player of task={task.name.lower()!r} ({', '.join(players) or 'it has none'})"
+                    f"{key} must be an algorithm ({', '.join(sorted(_algorithms()))}) or a scripted player of "
+                    f"task={task.name.lower()} ({', '.join(players) or 'it has none'}), but is {name!r}"
                 )
 
     def member_classes(self) -> dict[str, type[AlgorithmConfig]]:
@@ -137,18 +135,18 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
         for option in ("groups", "tuning", "overrides"):
             value = getattr(self, option)
             if not (value is None or isinstance(value, dict)):
-                raise ValueError(f"algorithm.{option}={value!r} is not allowed, allowed: null or a mapping")
+                raise ValueError(f"algorithm.{option} must be null or a mapping, but is {value!r}")
         names = list(dict.fromkeys(self.member_names().values()))
         classes = {name: _algorithms().get(name, ScriptedConfig) for name in names}
         for name, options in (self.overrides or {}).items():
             if name not in names:
-                raise ValueError(f"algorithm.overrides.{name} is not allowed, allowed: overrides of {', '.join(names)}")
+                raise ValueError(f"algorithm.overrides must be of {', '.join(names)}, but has some of {name!r}")
             known = [] if classes[name] is ScriptedConfig else [field.name for field in fields(classes[name])]
             for option, value in options.items():
                 if option not in known:
                     raise ValueError(
-                        f"algorithm.overrides.{name}.{option}={value!r} is not allowed, allowed: "
-                        f"{', '.join(known) or 'none'}"
+                        f"algorithm.overrides.{name} must be options of {name} ({', '.join(known) or 'it has none'}), "
+                        f"but one is {option}={value!r}"
                     )
         by_policy = {
             name: member.on_policy() for name, member in classes.items() if not issubclass(member, NotTrainedConfig)
@@ -157,7 +155,7 @@ class MixedConfig(YamlInThisPackage, AlgorithmConfig):
             listed = ", ".join(f"{name} ({'on' if on else 'off'}-policy)" for name, on in by_policy.items())
             key = "algorithm.groups" if self.groups is not None else "algorithm.focal/others"
             raise ValueError(
-                f"{key} mixes {listed}, allowed: either on-policy or off-policy algorithms in one experiment"
+                f"{key} must be either on-policy or off-policy algorithms in one experiment, but are {listed}"
             )
         return classes
 

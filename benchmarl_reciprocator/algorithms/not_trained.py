@@ -10,7 +10,7 @@ from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
 
-from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 
 class NotTrained(Algorithm):
@@ -37,7 +37,7 @@ class NotTrained(Algorithm):
 
 
 @dataclass
-class NotTrainedConfig(YamlInThisPackage, AlgorithmConfig):
+class NotTrainedConfig(ConfigFromYaml, AlgorithmConfig):
     """Configuration dataclass for :class:`NotTrained`."""
 
     @staticmethod

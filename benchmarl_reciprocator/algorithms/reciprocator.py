@@ -12,7 +12,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 from benchmarl_reciprocator.algorithms.not_trained import groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
-from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 
 class ReciprocatorMixin:
@@ -53,7 +53,7 @@ class Reciprocator(ReciprocatorMixin, Ippo):
 
 
 @dataclass
-class ReciprocatorConfig(YamlInThisPackage, ReciprocityConfig, IppoConfig):
+class ReciprocatorConfig(ConfigFromYaml, ReciprocityConfig, IppoConfig):
     """Configuration dataclass for :class:`Reciprocator`."""
 
     @staticmethod

@@ -9,7 +9,7 @@ from benchmarl.algorithms.mappo import Mappo, MappoConfig
 
 from benchmarl_reciprocator.algorithms.reciprocator import ReciprocatorMixin
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
-from benchmarl_reciprocator.algorithms.yaml import YamlInThisPackage
+from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 
 class ReciprocatorMappo(ReciprocatorMixin, Mappo):
@@ -20,7 +20,7 @@ class ReciprocatorMappo(ReciprocatorMixin, Mappo):
 
 
 @dataclass
-class ReciprocatorMappoConfig(YamlInThisPackage, ReciprocityConfig, MappoConfig):
+class ReciprocatorMappoConfig(ConfigFromYaml, ReciprocityConfig, MappoConfig):
     """Configuration dataclass for :class:`ReciprocatorMappo`."""
 
     @staticmethod

@@ -41,8 +41,8 @@ class Scripted(NotTrained):
         players = players_of(experiment.task)
         if player not in players:
             raise ValueError(
-                f"algorithm.player={player!r} is not allowed, allowed: the scripted players of task="
-                f"{experiment.task.name.lower()!r} ({', '.join(players) or 'it has none'})"
+                f"algorithm.player must be a scripted player of task={experiment.task.name.lower()} "
+                f"({', '.join(players) or 'it has none'}), but is {player!r}"
             )
         self.player = players[player]()
 

@@ -11,12 +11,15 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
 class BenchmarlReciprocatorSearchPath(SearchPathPlugin):
-    """Registers the package and puts its yaml files on the search path."""
+    """Registers the package, and puts its yaml files and those of packages that add to it on the search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         if "benchmarl" not in sys.modules:
             return
+        from benchmarl_reciprocator.extensions import conf_folders
         from benchmarl_reciprocator.plugin.registration import register
 
         register()
-        search_path.append(provider="benchmarl-reciprocator", path="pkg://benchmarl_reciprocator.conf")
+        for package, folder in conf_folders().items():
+            # As files: another package's folder need not be importable as Hydra wants it.
+            search_path.append(provider=package, path=f"file://{folder}")

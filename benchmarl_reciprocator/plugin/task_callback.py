@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarl.algorithms import QmixConfig, VdnConfig
+from benchmarl.algorithms import QmixConfig, VdnConfig, algorithm_config_registry
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
+from benchmarl_reciprocator.agents.setup import algorithms_by_group, write_task_file
+from benchmarl_reciprocator.extensions import declared, own_package, package_of, provider_of
 from benchmarl_reciprocator.plugin.benchmarl_private import encodes_videos, keep_videos_as_tensors, results_of
 
 
@@ -22,11 +24,12 @@ class GroupingWarning(UserWarning):
 
 
 class TaskCallback(Callback):
-    """Writes the task's measures into the evaluation JSON and logs, and warns of a grouping that defeats the
-    algorithm.
+    """Writes the task's measures into the evaluation JSON and logs, says in ``task.yaml`` what the task is, and warns
+    of a grouping that defeats the algorithm.
     """
 
     def on_setup(self) -> None:
+        self._leave_task_file()
         self._warn_of_defeated_algorithm()
         self._save_videos_as_can_be()
         self._keep_earlier_results()
@@ -49,6 +52,24 @@ class TaskCallback(Callback):
                 metrics=metrics,
                 total_frames=experiment.total_frames,
                 evaluation_step=experiment.total_frames // experiment.config.evaluation_interval,
+            )
+
+    def _leave_task_file(self) -> None:
+        experiment = self.experiment
+        task, config = experiment.task, experiment.algorithm_config
+        names = algorithms_by_group(config, experiment.group_map).values()
+        providers = [
+            own_package(),
+            provider_of(type(task.options).__module__),
+            provider_of(type(config).__module__),
+            *map(_provider_of_name, names),
+        ]
+        version = write_task_file(experiment.folder_name, task, [name for name in providers if name is not None])
+        if version != task.version:
+            warnings.warn(
+                f"{experiment.folder_name} was begun with version {version} of task={task.name.lower()}, and goes on "
+                f"with version {task.version}: its results are neither's",
+                stacklevel=2,
             )
 
     def _warn_of_defeated_algorithm(self) -> None:
@@ -107,6 +128,14 @@ class TaskCallback(Callback):
                 f"{writer.path} holds no readable earlier results ({error!r}): kept as {kept.name}, written anew",
                 stacklevel=2,
             )
+
+
+def _provider_of_name(name: str) -> str | None:
+    """Name and version of the package of an algorithm or, else, of a player, as far as another package declares it."""
+    if name in algorithm_config_registry:
+        return provider_of(algorithm_config_registry[name].__module__)
+    entry = declared("players").get(name)
+    return package_of(entry) if entry is not None else None
 
 
 def _why_no_mp4() -> str | None:
