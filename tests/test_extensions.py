@@ -140,7 +140,7 @@ def test_a_package_adds_all_kinds_of_things(tmp_path: Path) -> None:
             for overrides in (["+preset=by_yaml"], ["task=social_dilemmas/by_defaults", "task.temptation=6", *SHORT]):
                 experiment = load_experiment(["algorithm=mine", *SHORT, *overrides])
                 task, config = experiment.task, experiment.algorithm_config
-                print(">", task.config["temptation"], type(config).__name__, config.extra, config.lmbda, config.clip_epsilon)
+                print(">", task.config["temptation"], type(config).__name__, config.extra, config.lmbda)
             population = ["algorithm=mixed", "algorithm.focal=mine", "algorithm.others=generous"]
             print(">", load_experiment([*population, *SHORT, "+preset=by_yaml"]).algorithm_name)
         print(">", sorted({str(warning.message) for warning in caught if "picky" in str(warning.message)}))
@@ -155,7 +155,7 @@ def test_a_package_adds_all_kinds_of_things(tmp_path: Path) -> None:
     )
     # Warnings come in between.
     lines = [line.removeprefix("> ") for line in printed.splitlines() if line.startswith("> ")]
-    assert lines[:3] == ["4.0 MineConfig 0.25 0.5 0.2", "6.0 MineConfig 0.25 0.5 0.2", "mixed_1_mine_others_generous"]
+    assert lines[:3] == ["4.0 MineConfig 0.25 0.5", "6.0 MineConfig 0.25 0.5", "mixed_1_mine_others_generous"]
     assert "left out: 'picky' of the package my-games 1.5" in lines[3] and "no_such_option" in lines[3]
     assert lines[4:] == ["4.0", "5.0", "0.25 0.5 0.2", "False"]
     (task_file, *_) = tmp_path.glob("mixed_1_mine*/task.yaml")

@@ -79,7 +79,7 @@ class TaskCallback(Callback):
         if lonely and needs_joint_group(config):
             warnings.warn(
                 f"algorithm={experiment.algorithm_name} pools the agents of a group, but task.grouping="
-                f"{experiment.task.config['grouping']!r} gives every agent a group of its own: the run trains "
+                f"{experiment.task.config.get('grouping')!r} gives every agent a group of its own: the run trains "
                 "independent learners, not what its name says. Set task.grouping=one_group, or use +preset=<task>, "
                 "which picks the grouping by algorithm.",
                 GroupingWarning,
