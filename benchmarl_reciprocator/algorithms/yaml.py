@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,8 @@ from benchmarl_reciprocator.agents.setup import name_of_algorithm
 from benchmarl_reciprocator.extensions import find_yaml
 
 GROUP = "algorithm"
+# What Hydra wants behind the name of a file from a folder below.
+HERE = "@_here_"
 Config = TypeVar("Config", bound="ConfigFromYaml")
 
 
@@ -92,7 +94,9 @@ def options_in(file: Path) -> dict[str, Any]:
             options |= content
         # A dataclass that Hydra checks types by has no values.
         elif not _is_schema(entry):
-            options |= options_in_yaml_of(_name_in_defaults(entry, file))
+            name = _name_in_defaults(entry, file)
+            beside = file.with_name(f"{name}.yaml")
+            options |= options_in(beside) if beside.is_file() else options_in_yaml_of(name)
     return options
 
 
@@ -122,6 +126,6 @@ def _is_schema(entry: Any) -> bool:
 
 
 def _name_in_defaults(entry: Any, file: Path) -> str:
-    if isinstance(entry, Mapping) or not str(entry).replace("_", "").isalnum():
+    if not isinstance(entry, str) or "@" in entry.removesuffix(HERE) or entry.startswith("/"):
         raise ValueError(f"defaults of {file} must be names of other yaml files of its folder, but one is {entry!r}")
-    return str(entry)
+    return entry.removesuffix(HERE)
