@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarl.environments import task_config_registry
 from benchmarl.experiment import Experiment
+from benchmarl.experiment.callback import Callback
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from benchmarl_reciprocator import SocialDilemmaClass
 from benchmarl_reciprocator.agents.play import play, returns
 from benchmarl_reciprocator.agents.trained import TrainedAgent, load_agents
 
@@ -156,3 +159,38 @@ def test_foreign_and_broken_checkpoints_are_one_clear_error(small_experiment, tm
     broken.write_bytes(b"PK half written")
     with pytest.raises(ValueError, match=r"checkpoint_1.pt cannot be loaded"):
         load_agents(broken)
+
+
+class Gone(Callback):
+    """A callback of somebody who is not there any more when the checkpoint is loaded."""
+
+
+def test_callbacks_of_who_made_a_checkpoint_need_not_be_there(small_experiment, monkeypatch) -> None:
+    experiment = small_experiment(
+        "algorithm=ippo",
+        "experiment.checkpoint_at_end=True",
+        "experiment.max_n_iters=1",
+        callbacks=[Gone()],
+    )
+    experiment.run()
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    monkeypatch.delattr(f"{__name__}.Gone")
+    with pytest.raises(AttributeError):
+        Experiment.reload_from_file(str(checkpoint))
+    assert [agent.algorithm for agent in load_agents(checkpoint)] == ["ippo", "ippo"]
+
+
+def test_a_task_that_is_not_registered_is_one_clear_error(small_experiment, monkeypatch) -> None:
+    experiment = small_experiment("algorithm=ippo", "experiment.checkpoint_at_end=True", "experiment.max_n_iters=1")
+    experiment.run()
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    monkeypatch.delitem(task_config_registry, "social_dilemmas/prisoners_dilemma")
+    message = r"is of task=social_dilemmas/prisoners_dilemma, which is not registered: install .*register_task"
+    with pytest.raises(ValueError, match=message):
+        load_agents(checkpoint)
+    file = experiment.folder_name / "task.yaml"
+    file.write_text(file.read_text().replace("benchmarl-reciprocator", "snow-games"))
+    with pytest.raises(ValueError, match=r"it was made with snow-games .*: pip install snow-games$"):
+        load_agents(checkpoint)
+    with pytest.raises(ValueError, match=r"task=social_dilemmas/nothing must be registered, but is not: install"):
+        _ = SocialDilemmaClass("NOTHING", {}).options

@@ -11,6 +11,7 @@ import torch
 from benchmarl.experiment import Experiment
 
 from benchmarl_reciprocator import GroupingWarning
+from benchmarl_reciprocator.agents.setup import read_task_file
 from benchmarl_reciprocator.evaluation.result_files import read_evaluations
 
 
@@ -84,3 +85,40 @@ def test_a_resumed_run_keeps_what_is_in_the_json(small_experiment) -> None:
     after = json.loads(json_file.read_text())["social_dilemmas"]["prisoners_dilemma"]
     assert after["another"] == {"seed_7": {"step_0": {"step_count": 1}}}
     assert set(content["social_dilemmas"]["prisoners_dilemma"]["ippo"]["seed_0"]) <= set(after["ippo"]["seed_0"])
+
+
+def test_task_file_says_what_the_task_is(small_experiment) -> None:
+    experiment = small_experiment(
+        "algorithm=mixed", "algorithm.others=tit_for_tat", "experiment.checkpoint_at_end=True"
+    )
+    left = read_task_file(experiment.folder_name)
+    assert left["task"] == "social_dilemmas/prisoners_dilemma"
+    assert left["version"] == experiment.task.version
+    measure = experiment.task.cooperation
+    assert left["cooperation"] == (measure._asdict() if measure is not None else None)
+    names = [package.partition(" ")[0] for package in left["packages"]]
+    assert names == ["benchmarl-reciprocator"]
+    # BenchMARL's plotting merges every JSON below a folder: there is the one of results alone, once it is evaluated.
+    assert not list(experiment.folder_name.glob("*.json"))
+    assert read_task_file(experiment.folder_name.parent) is None
+
+
+def test_stock_algorithms_are_of_benchmarl(small_experiment) -> None:
+    left = read_task_file(small_experiment("algorithm=ippo", preset="coins").folder_name)
+    assert [package.partition(" ")[0] for package in left["packages"]] == ["benchmarl-reciprocator", "benchmarl"]
+
+
+def test_a_run_that_goes_on_with_another_version_of_the_task_is_warned_of(small_experiment, monkeypatch) -> None:
+    experiment = small_experiment("algorithm=ippo", "experiment.checkpoint_at_end=True", "experiment.max_n_iters=1")
+    experiment.run()
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    version = experiment.task.version
+    monkeypatch.setattr(type(experiment.task.options), "version", version + 1, raising=False)
+    with pytest.warns(UserWarning, match=f"was begun with version {version} of task=prisoners_dilemma, and goes on"):
+        Experiment.reload_from_file(str(checkpoint))
+    assert read_task_file(experiment.folder_name)["version"] == version
+
+
+def test_no_task_file_for_tasks_that_are_not_ours(small_experiment) -> None:
+    experiment = small_experiment("algorithm=ippo", "task=vmas/simple_tag", preset=None)
+    assert read_task_file(experiment.folder_name) is None
