@@ -36,6 +36,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 PACKAGE = __name__.partition(".")[0]
 DISTRIBUTION = "benchmarl-reciprocator"
 GROUPS = ("tasks", "algorithms", "players", "conf")
@@ -179,6 +181,18 @@ def is_installed(package: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    """What is in a yaml file, by name, as Hydra reads it; interpolations as they are.
+
+    Raises:
+        ValueError: if it holds something else.
+    """
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} must hold values by name, but holds {content!r}")
+    return {str(key): value for key, value in content.items()}
 
 
 def clashing_yaml_files() -> Iterator[str]:

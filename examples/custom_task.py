@@ -2,7 +2,8 @@
 
     python examples/custom_task.py algorithm=reciprocator task=social_dilemmas/custom_task experiment=social_dilemmas
 
-Taking the large share pays now, and empties the pool for everybody.
+Taking the large share pays now, and empties the pool for everybody. Registered by this script, the task is known to it
+alone: one that all commands are to know belongs in a package, see ``examples/extension_package``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator import SocialDilemmaEnv, register_task
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 SMALL_SHARE, LARGE_SHARE = 0.05, 0.2
 
@@ -72,6 +74,10 @@ class TaskConfig:
         """How much of the pool was left over an episode."""
         pool = trajectories.get("state").squeeze(-1) * valid
         return {"pool_left": pool.sum(-1) / valid.sum(-1)}
+
+    def cooperation(self) -> CooperationMeasure:
+        """Which of the metrics reports show, by which name, and its bounds."""
+        return CooperationMeasure("pool_left", "pool left", low=0.0, high=1.0)
 
 
 if __name__ == "__main__":

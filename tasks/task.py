@@ -146,7 +146,7 @@ class SocialDilemmaClass(TaskClass):
     def env_name() -> str:
         return "social_dilemmas"
 
-    def log_info(self, batch: TensorDictBase) -> dict[str, float]:
+    def log_info(self, batch: TensorDictBase) -> dict[str, float]:  # type: ignore[override]
         trajectories = batch.reshape(-1, batch.shape[-1])
         valid = torch.ones(trajectories.shape, dtype=torch.bool, device=batch.device)
         metrics = self.options.metrics(trajectories, valid)
@@ -227,7 +227,8 @@ def yaml_of(name: str) -> Path | None:
 
 def task_enum(name: str, tasks: list[str], module: str = __name__) -> type[Task]:
     """An enum of social dilemmas, members in upper case."""
-    return _SocialDilemmaTask(name, [(task.upper(), None) for task in tasks], module=module)
+    made: Any = _SocialDilemmaTask(name, [(task.upper(), None) for task in tasks], module=module)
+    return made
 
 
 def shipped_tasks() -> list[str]:

@@ -79,3 +79,8 @@ def test_models_that_cannot_take_the_observations_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         small_experiment("algorithm=reciprocator", *overrides, preset="coins")
+
+
+def test_a_critic_that_is_not_there_may_be_anything(small_experiment) -> None:
+    layers = [f"model.{option}" for option in ("cnn_num_cells=[4]", "cnn_kernel_sizes=2")]
+    small_experiment("algorithm=iql", "task.observation=image", "model=layers/cnn", *layers, preset="coins")

@@ -33,7 +33,8 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
     check_seating(env, agents)
     firsts = [agent.first_seat(seat, env.n_agents) for seat, agent in enumerate(agents)]
     memories = [agent.start(env.batch_size.numel()) for agent in agents]
-    steps, valid = [], []
+    steps: list[TensorDictBase] = []
+    valid: list[Tensor] = []
     running = torch.ones(env.batch_size, dtype=torch.bool, device=env.device)
     tensordict = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC if deterministic else ExplorationType.RANDOM):

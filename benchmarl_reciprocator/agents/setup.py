@@ -13,7 +13,7 @@ from benchmarl.experiment import ExperimentConfig
 from benchmarl.models.common import ModelConfig
 from omegaconf import OmegaConf
 
-from benchmarl_reciprocator.extensions import is_installed
+from benchmarl_reciprocator.extensions import is_installed, read_mapping
 from benchmarl_reciprocator.plugin.benchmarl_private import read_pickled
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -116,8 +116,7 @@ def read_task_file(experiment_folder: Path) -> dict[str, Any] | None:
     file = experiment_folder / TASK_FILE
     if not file.is_file():
         return None
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    return content if isinstance(content, dict) else None
+    return read_mapping(file)
 
 
 def _advice(folder: Path) -> str:

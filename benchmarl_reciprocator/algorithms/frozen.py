@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class FrozenPolicy(TensorDictModuleBase):
     """The actions of a group of agents that are not trained.
 
     Args:
-        agents (list of Agent): of every seat.
+        agents (sequence of Agent): of every seat.
         group_map (dict): agents' names by group.
         group (str): whose actions are chosen.
 
@@ -81,7 +81,7 @@ class FrozenPolicy(TensorDictModuleBase):
     ``("next", group, "memory")``.
     """
 
-    def __init__(self, agents: list[Agent], group_map: dict[str, list[str]], group: str) -> None:
+    def __init__(self, agents: Sequence[Agent], group_map: dict[str, list[str]], group: str) -> None:
         super().__init__()
         self.agents = agents
         self.groups = list(group_map)
@@ -109,12 +109,12 @@ class FrozenMemory(Transform):
     """What agents that are not trained keep through an episode, at ``(group, "memory")`` ``[*B, n]``.
 
     Args:
-        agents (list of Agent): of every seat.
+        agents (sequence of Agent): of every seat.
         group_map (dict): agents' names by group.
         groups (list of str): whose agents' memories are kept.
     """
 
-    def __init__(self, agents: list[Agent], group_map: dict[str, list[str]], groups: list[str]) -> None:
+    def __init__(self, agents: Sequence[Agent], group_map: dict[str, list[str]], groups: list[str]) -> None:
         members = seats(group_map)
         super().__init__(in_keys=[], out_keys=[(group, MEMORY) for group in groups])
         self.agents = agents

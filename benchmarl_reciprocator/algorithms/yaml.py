@@ -11,7 +11,7 @@ from benchmarl.algorithms import algorithm_config_registry
 from omegaconf import OmegaConf
 
 from benchmarl_reciprocator.agents.setup import name_of_algorithm
-from benchmarl_reciprocator.extensions import find_yaml
+from benchmarl_reciprocator.extensions import find_yaml, read_mapping
 
 GROUP = "algorithm"
 # What Hydra wants behind the name of a file from a folder below.
@@ -43,7 +43,7 @@ class ConfigFromYaml:
         file = Path(path) if path is not None else yaml_of(cls)
         # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
         loaded = OmegaConf.create({GROUP: options_in(file) if file is not None else inherited_options(cls)})
-        options = OmegaConf.to_container(loaded, resolve=True)[GROUP]
+        options: Any = OmegaConf.to_container(loaded[GROUP], resolve=True)
         refuse_wrong_options(cls, options, f"{cls.__module__}.{cls.__name__}", file)
         return cls(**options)
 
@@ -73,20 +73,20 @@ def inherited_options(config: type) -> dict[str, Any]:
 
 def options_in_yaml_of(name: str) -> dict[str, Any]:
     """The options that ``algorithm=<name>`` has, in all its yaml files: interpolations as they are."""
-    config = algorithm_config_registry.get(name)
+    config: Any = algorithm_config_registry.get(name)
     file = yaml_of(config, name) if config is not None else find_yaml(GROUP, name)
     if file is not None:
         return options_in(file)
     if config is None:
         raise ValueError(f"defaults of an {GROUP}'s yaml must name others, but {name!r} is none")
-    return inherited_options(config) if issubclass(config, ConfigFromYaml) else dict(vars(config.get_from_yaml()))
+    if issubclass(config, ConfigFromYaml):
+        return inherited_options(config)
+    return dict(vars(config.get_from_yaml()))
 
 
 def options_in(file: Path) -> dict[str, Any]:
     """What is in a yaml file and in those of its ``defaults`` list, as Hydra composes it: later ones come on top."""
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} must hold options by name, but holds {content!r}")
+    content = read_mapping(file)
     defaults = content.pop("defaults", [])
     options: dict[str, Any] = {}
     for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:

@@ -53,7 +53,7 @@ def hook_into_setup(
         for job in after:
             job(experiment)
 
-    Experiment._setup_name = hooked
+    setattr(Experiment, "_setup_name", hooked)  # noqa: B010
 
 
 def add_callback(experiment: Experiment, callback: Callback) -> None:

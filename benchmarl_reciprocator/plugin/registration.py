@@ -19,7 +19,6 @@ from benchmarl.environments import task_config_registry
 from benchmarl.environments.common import Task
 from benchmarl.experiment import Experiment
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 
 from benchmarl_reciprocator import algorithms, tasks
 from benchmarl_reciprocator.algorithms import shipped_algorithms
@@ -33,6 +32,7 @@ from benchmarl_reciprocator.extensions import (
     load,
     package_of,
     provider_of,
+    read_mapping,
     warn_of,
 )
 from benchmarl_reciprocator.plugin.benchmarl_private import add_callback, declare_task_options, hook_into_setup
@@ -146,7 +146,7 @@ def register_task(module: ModuleType, name: str | None = None) -> Task:
         if not callable(getattr(config, method, None)):
             raise ValueError(f"{module.__name__}.TaskConfig must have a method {method}")
     file = find_yaml(TASK_GROUP, name, config.__module__)
-    given = set(OmegaConf.load(file)) - {"defaults"} if file is not None else set()
+    given = set(read_mapping(file)) - {"defaults"} if file is not None else set()
     refuse_wrong_options(config, given, f"{module.__name__}.TaskConfig", file)
     member = task_enum(f"{name}_task", [name])[name.upper()]
     _add_task(module, name, member)
@@ -248,8 +248,7 @@ def _options_without_yaml_folder(config: type[AlgorithmConfig], name: str) -> di
 
 def _with_defaults(file: Path, schema: str) -> dict[str, Any]:
     """A yaml file's content, checked by the dataclass ``schema`` where its defaults list does not say so."""
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    return {"defaults": [schema, "_self_"], **content}
+    return {"defaults": [schema, "_self_"], **read_mapping(file)}
 
 
 def _listed(names: Any) -> str:
@@ -266,7 +265,7 @@ def _refuse_a_model(experiment: Experiment) -> None:
     """Raise if a model cannot take what the agents of a social dilemma observe."""
     if isinstance(experiment.task, SocialDilemmaClass):
         experiment.task.check_model("model", experiment.model_config)
-        if experiment.algorithm_config.has_critic:
+        if experiment.algorithm_config.has_critic():
             experiment.task.check_model("model@critic_model", experiment.critic_model_config)
 
 

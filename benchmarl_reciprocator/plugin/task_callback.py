@@ -28,6 +28,9 @@ class TaskCallback(Callback):
     of a grouping that defeats the algorithm.
     """
 
+    # BenchMARL sets it before anything is called.
+    experiment: Any
+
     def on_setup(self) -> None:
         self._leave_task_file()
         self._warn_of_defeated_algorithm()
@@ -142,7 +145,7 @@ def _why_no_mp4() -> str | None:
     """Why TorchRL's csv logger cannot encode a video, if so."""
     try:
         import av  # noqa: F401
-        from torchvision.io import write_video  # noqa: F401
+        from torchvision.io import write_video  # type: ignore[import-untyped]  # noqa: F401
     except Exception as error:  # a torchvision built for another torch fails by all kinds of errors
         return repr(error)
     return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from types import ModuleType
+from typing import Any
 
 import torch
 from benchmarl.algorithms import algorithm_config_registry
 from benchmarl.algorithms.common import AlgorithmConfig
-from benchmarl.environments import task_config_registry
 
 from benchmarl_reciprocator.agents.play import play
 from benchmarl_reciprocator.agents.trained import Team, load_checkpoint
@@ -20,6 +20,7 @@ from benchmarl_reciprocator.testing.experiments import (
     overrides_for,
     require,
     small_experiment,
+    task_of,
     telling,
     temporary_folder,
 )
@@ -49,13 +50,13 @@ def check_algorithm(
     with telling(f"algorithm {name}"):
         if isinstance(algorithm, ModuleType) and name not in algorithm_config_registry:
             register_algorithm(algorithm)
-        known = algorithm_config_registry
+        known: dict[str, Any] = algorithm_config_registry
         require(name in known, f"it must be registered as one of {', '.join(sorted(known))}")
         config = known[name].get_from_yaml()
         _check_options(config)
         chosen = [f"algorithm={name}", *overrides]
         if config.supports_discrete_actions():
-            game = overrides_for(task_config_registry[f"social_dilemmas/{task}"].get_from_yaml())
+            game = overrides_for(task_of(task))
             _check_life(config, [*game, *chosen])
             if name not in ("mixed", "scripted"):
                 _check_mixed(config, name, game)
@@ -95,8 +96,8 @@ def _check_life(config: AlgorithmConfig, overrides: Sequence[str]) -> None:
                     f"a reloaded checkpoint must have the networks that were saved, but {key} of {group} differs",
                 )
         with telling("agents of its checkpoint in seats of the game"):
-            env = reloaded.task.options.make_env(num_envs=4, device="cpu", seed=0)
-            play(env, Team(reloaded).agents())
+            task: Any = reloaded.task
+            play(task.options.make_env(num_envs=4, device="cpu", seed=0), Team(reloaded).agents())
 
 
 def _check_mixed(config: AlgorithmConfig, name: str, game: Sequence[str]) -> None:
@@ -106,9 +107,10 @@ def _check_mixed(config: AlgorithmConfig, name: str, game: Sequence[str]) -> Non
         # With one group for each agent: an algorithm that pools agents is then alone in its group.
         experiment = small_experiment(folder, [*game, *population, "task.grouping=per_agent"])
         experiment.run()
+        mixed: Any = experiment.algorithm
         require(
             all(
-                loss is experiment.algorithm.algorithms_map[group].get_loss_and_updater(group)[0]
+                loss is mixed.algorithms_map[group].get_loss_and_updater(group)[0]
                 for group, loss in experiment.losses.items()
             ),
             "it must work on the losses that are optimised, by get_loss_and_updater of Algorithm",

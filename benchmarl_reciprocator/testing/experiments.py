@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from benchmarl.environments import task_config_registry
 from benchmarl.experiment import Experiment
 from tensordict import TensorDictBase
 from torch import Tensor
@@ -85,6 +86,20 @@ def overrides_for(task: SocialDilemmaClass) -> list[str]:
 def small_experiment(folder: Path, overrides: Sequence[str]) -> Experiment:
     """An experiment that is ready to run, from the overrides of the command line."""
     return load_experiment([*overrides, *SMALL, f"experiment.save_folder={folder}"])
+
+
+def task_of(name: str) -> SocialDilemmaClass:
+    """The social dilemma of a name, with the options of its yaml.
+
+    Raises:
+        AssertionError: if none is registered.
+    """
+    environment = SocialDilemmaClass.env_name()
+    known = [known for known in task_config_registry if known.startswith(environment)]
+    require(f"{environment}/{name}" in known, f"it must be registered as one of {', '.join(known)}")
+    task = task_config_registry[f"{environment}/{name}"].get_from_yaml()
+    require(isinstance(task, SocialDilemmaClass), f"{environment}/{name} must be registered by register_task")
+    return cast(SocialDilemmaClass, task)
 
 
 def act(tensordict: TensorDictBase, actions: Tensor, env: Any) -> TensorDictBase:

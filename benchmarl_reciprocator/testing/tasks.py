@@ -29,6 +29,7 @@ from benchmarl_reciprocator.testing.experiments import (
     overrides_for,
     require,
     small_experiment,
+    task_of,
     telling,
     temporary_folder,
 )
@@ -59,12 +60,9 @@ def check_task(task: str | ModuleType, algorithms: Sequence[str] = ALGORITHMS) -
     register()
     name = task if isinstance(task, str) else task.__name__.rpartition(".")[2]
     with telling(f"task {name}"):
-        full_name = f"{SocialDilemmaClass.env_name()}/{name}"
-        if isinstance(task, ModuleType) and full_name not in task_config_registry:
+        if isinstance(task, ModuleType) and f"{SocialDilemmaClass.env_name()}/{name}" not in task_config_registry:
             register_task(task)
-        known = [known for known in task_config_registry if known.startswith(SocialDilemmaClass.env_name())]
-        require(full_name in known, f"it must be registered as one of {', '.join(known)}")
-        made = task_config_registry[full_name].get_from_yaml()
+        made = task_of(name)
         _check_options(made)
         _check_environment(made)
         _check_seeds_and_resets(made)
@@ -220,9 +218,9 @@ def _check_training(task: SocialDilemmaClass, algorithm: str) -> None:
     with temporary_folder() as folder:
         experiment = small_experiment(folder, [*overrides_for(task), f"algorithm={algorithm}", *extra])
         experiment.run()
+        measure = task.cooperation
         steps = [value for key, value in evaluations_of(experiment).items() if key.startswith("step_")]
         require(len(steps) >= 2, f"two iterations must be evaluated, but {len(steps)} are in the JSON")
-        measure = experiment.task.cooperation
         for step in steps:
             returns = [key for key in step if key.startswith("agent_") and key.endswith("_return")]
             require(returns, "the JSON must hold every agent's return")
