@@ -95,7 +95,7 @@ def options_in(file: Path) -> dict[str, Any]:
         # A dataclass that Hydra checks types by has no values.
         elif not _is_schema(entry):
             name = _name_in_defaults(entry, file)
-            beside = file.with_name(f"{name}.yaml")
+            beside = file.parent / f"{name}.yaml"
             options |= options_in(beside) if beside.is_file() else options_in_yaml_of(name)
     return options
 
