@@ -101,7 +101,7 @@ def test_images_for_policy_and_estimator(encoder: str | None, image_task: str, s
 
 
 def test_unknown_encoder_options_are_named(image_task: str, small_experiment) -> None:
-    with pytest.raises(ValueError, match=r"algorithm\.estimator_encoder_options\.kernel=2 is not allowed"):
+    with pytest.raises(ValueError, match=r"algorithm\.estimator_encoder_options.*kernel=2"):
         small_experiment(
             "algorithm=reciprocator",
             image_task,

@@ -179,7 +179,6 @@ def _register_what_is_declared() -> bool:
             if _is_being_imported(entry):
                 left = True
                 continue
-            _Progress.seen.add((group, name))
             module = load(entry)
             try:
                 if module is not None:
@@ -188,6 +187,7 @@ def _register_what_is_declared() -> bool:
                 raise NameTakenError(f"{package_of(entry)}: {error}") from error
             except Exception as error:  # what others wrote can be anything
                 warn_of(entry, error)
+            _Progress.seen.add((group, name))
     for name, entry in declared("players").items():
         if name in algorithm_config_registry:
             raise NameTakenError(
