@@ -164,3 +164,19 @@ def episode_step(done: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
     starts = torch.cat([-initial.unsqueeze(-1), starts], dim=-1).cummax(-1).values
     steps = time - starts
     return steps[..., :-1], steps[..., -1]
+
+
+class EpisodeClock:
+    """Counts the steps of episodes that go on from one batch to the next, see :func:`episode_step`."""
+
+    def __init__(self) -> None:
+        # The count at the first step of the next batch, [*B]
+        self.next_step: Tensor | None = None
+
+    def __call__(self, done: Tensor) -> Tensor:
+        """How many steps of its episode came before each step, ``[*B, T]``, from where episodes ended, ``[*B, T]``."""
+        initial = self.next_step
+        if initial is None or initial.shape != done.shape[:-1]:
+            initial = torch.zeros(done.shape[:-1], dtype=torch.long, device=done.device)
+        step, self.next_step = episode_step(done, initial)
+        return step

@@ -43,12 +43,12 @@ class ObservationEncoder(TensorDictModuleBase):
         for key, value in parse_model_config({"name": None, **options}).items():
             if not hasattr(defaults, key):
                 raise ValueError(
-                    f"algorithm.estimator_encoder_options.{key}={value!r} is not allowed, allowed: "
-                    f"{', '.join(vars(defaults))}"
+                    f"algorithm.estimator_encoder_options must hold options of {model} ({', '.join(vars(defaults))}), "
+                    f"but has {key}={value!r}"
                 )
             setattr(defaults, key, value)
         if defaults.is_rnn:
-            raise ValueError(f"algorithm.estimator_encoder={model!r} is not allowed, allowed: a model without memory")
+            raise ValueError(f"algorithm.estimator_encoder must be a model without memory, but is {model!r}")
         if isinstance(experiment.task, SocialDilemmaClass):
             experiment.task.check_model("algorithm.estimator_encoder", defaults)
         common = {"action_spec": experiment.action_spec, "device": experiment.config.train_device}
