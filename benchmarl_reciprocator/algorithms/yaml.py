@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarl.utils import _read_yaml_config
-from omegaconf import OmegaConf
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
 
@@ -15,6 +17,18 @@ class YamlInThisPackage:
     def get_from_yaml(cls, path: str | None = None):
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
-        # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
-        loaded = OmegaConf.create({"algorithm": _read_yaml_config(str(path if path is not None else default))})
-        return cls(**OmegaConf.to_container(loaded, resolve=True)["algorithm"])
+        return cls(**read_algorithm_yaml(default if path is None else Path(path)))
+
+
+def read_algorithm_yaml(file: Path) -> dict[str, Any]:
+    """The options in an algorithm's yaml, with those that it takes in by ``- <file>@_here_`` in its defaults, as Hydra
+    does: from beside it, or from this package.
+    """
+    options = yaml.safe_load(file.read_text()) or {}
+    included: dict[str, Any] = {}
+    for entry in options.pop("defaults", []):
+        name, _, package = entry.partition("@") if isinstance(entry, str) else ("", "", "")
+        if package == "_here_":
+            beside, ours = file.parent / f"{name}.yaml", CONF_FOLDER / f"{name}.yaml"
+            included.update(read_algorithm_yaml(beside if beside.is_file() else ours))
+    return {**included, **options}
