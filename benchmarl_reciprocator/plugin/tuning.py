@@ -15,6 +15,7 @@ Where nobody composes ``tuning``, BenchMARL's yamls are read as they are.
 
 from __future__ import annotations
 
+import re
 from dataclasses import field, fields, make_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -128,7 +129,8 @@ def literal(value: Any) -> str:
         return f"[{','.join(map(literal, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{literal(one)}' for key, one in value.items())}}}"
-    quoted = str(value).replace("'", "\\'")
+    # Backslashes count before a quote alone.
+    quoted = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
     return f"'{quoted}'"
 
 

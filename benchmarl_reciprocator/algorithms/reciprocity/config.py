@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any
 
 from benchmarl.models import model_config_registry
@@ -41,7 +40,7 @@ def number(
         if value is None:
             return null
         return (
-            isinstance(value, Real)
+            isinstance(value, int | float)
             and not isinstance(value, bool)
             and (above is None or value > above)
             and (least is None or value >= least)
@@ -70,7 +69,7 @@ def mapping() -> Metadata:
 
 
 def _is_integer(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass

@@ -44,8 +44,8 @@ class JointView:
         self.flat = flat
         self.action_specs = {group: action_spec[group, "action"] for group in group_map}
         self.action_features = max(action_width(spec) for spec in self.action_specs.values())
-        self.in_a_row = in_a_row or state_spec is None
-        source = observation_spec if self.in_a_row else state_spec
+        source = observation_spec if in_a_row or state_spec is None else state_spec
+        self.in_a_row = source is observation_spec
         self.state_specs = dict(source.items(True, True))
         self.state_features = 1 + sum(spec.shape.numel() for spec in self.state_specs.values())
         self._keys = {group: [key for key in self.state_specs if key[0] == group] for group in group_map}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from benchmarl.models import model_config_registry
@@ -13,6 +13,9 @@ from torchrl.data import Composite, Unbounded
 
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import JointView
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
+
+if TYPE_CHECKING:
+    from benchmarl.experiment import Experiment
 
 # Group of all agents, where one model serves them
 ALL = "all"
@@ -36,7 +39,13 @@ class ObservationEncoder(TensorDictModuleBase):
     """
 
     def __init__(
-        self, experiment, view: JointView, model: str, options: dict[str, Any], width: int, share_params: bool = False
+        self,
+        experiment: Experiment,
+        view: JointView,
+        model: str,
+        options: dict[str, Any],
+        width: int,
+        share_params: bool = False,
     ) -> None:
         super().__init__()
         defaults = model_config_registry[model].get_from_yaml()
