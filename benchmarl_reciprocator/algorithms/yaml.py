@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typing_extensions import Self
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
 
@@ -14,7 +15,7 @@ class YamlInThisPackage:
     """Loads the default yaml of an algorithm's configuration from this package instead of BenchMARL's."""
 
     @classmethod
-    def get_from_yaml(cls, path: str | None = None):
+    def get_from_yaml(cls, path: str | None = None) -> Self:
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
         return cls(**read_algorithm_yaml(default if path is None else Path(path)))

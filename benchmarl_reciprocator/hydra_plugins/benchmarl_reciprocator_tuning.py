@@ -11,7 +11,7 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 
 
 class BenchmarlReciprocatorTuning(ConfigSource):
-    """The structured config ``tuning/options``, and tunable forms of the algorithms' yamls: of BenchMARL's, once
+    """The config ``tuning/options``, and tunable forms of the algorithms' yamls: of BenchMARL's, once
     ``tuning`` was asked for.
 
     Hydra reads a defaults list from its end, so a preset, which comes last, is read before the algorithm.
@@ -29,11 +29,8 @@ class BenchmarlReciprocatorTuning(ConfigSource):
         from benchmarl_reciprocator.plugin import tuning
 
         path = config_path.removesuffix(".yaml")
-        if path == tuning.SCHEMA:
-            self.tuned = True
-            config = tuning.schema()
-        else:
-            config = tuning.tunable(path)
+        self.tuned |= path == tuning.TUNING
+        config = tuning.nothing_tuned() if path == tuning.TUNING else tuning.tunable(path)
         if config is None:
             raise ConfigLoadError(f"Config not found : {config_path}")
         return ConfigResult(provider=self.provider, path=f"{self.scheme()}://", config=config, header={"package": None})
@@ -48,7 +45,7 @@ class BenchmarlReciprocatorTuning(ConfigSource):
         from benchmarl_reciprocator.plugin import tuning
 
         path = config_path.removesuffix(".yaml")
-        return path == tuning.SCHEMA or tuning.yaml_file(path, stock=self.tuned) is not None
+        return path == tuning.TUNING or tuning.yaml_file(path, stock=self.tuned) is not None
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         return ["options"] if self.is_group(config_path) and results_filter != ObjectType.GROUP else []

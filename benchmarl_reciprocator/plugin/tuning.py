@@ -1,14 +1,15 @@
 """What a preset sets of algorithms: under ``tuning``, for whichever algorithm is chosen, and by names that are checked.
 
 A preset is for any algorithm, so it cannot set ``algorithm.entropy_coef``: the chosen one may have no such option. It
-sets ``tuning.entropy_coef``, and every algorithm that has the option takes it in place of its yaml's value. Two things
-make this work, both where ``/tuning: options`` is composed, as ``conf/preset/social_dilemma.yaml`` does:
+sets ``tuning.entropy_coef``, and every algorithm that has the option takes it in place of its yaml's value. For this
 
-- ``tuning`` is a structured config of the options of all registered algorithms, all of them missing. Any other name, on
-  the command line or in a preset, is an error that names the key, before anything is trained.
-- The yamls of BenchMARL's algorithms, and of those in this package's ``conf``, are read with
+- the presets compose ``/tuning: options`` (``conf/preset/social_dilemma.yaml``): an empty ``tuning`` that may be filled
+  by other presets and by the command line (``tuning.entropy_coef=0.1``);
+- the yamls of BenchMARL's algorithms, and of those in this package's ``conf``, are then read with
   ``${tuned:entropy_coef,0.02}`` in place of ``0.02``. What is set on the command line (``algorithm.entropy_coef=0.1``)
-  comes after that and wins.
+  comes after that and wins;
+- whoever reads an option of the algorithm so, before anything is trained, is told of every name in ``tuning`` that is
+  no option of a registered algorithm.
 
 Where nobody composes ``tuning``, BenchMARL's yamls are read as they are.
 """
@@ -16,52 +17,51 @@ Where nobody composes ``tuning``, BenchMARL's yamls are read as they are.
 from __future__ import annotations
 
 import re
-from dataclasses import field, fields, make_dataclass
+from dataclasses import fields
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import benchmarl
 from benchmarl.algorithms import algorithm_config_registry
-from benchmarl.algorithms.common import AlgorithmConfig
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 import benchmarl_reciprocator.conf
 
-# The path of the structured config, as a defaults list has it
-SCHEMA = "tuning/options"
+# What presets compose, as a defaults list has it
+TUNING = "tuning/options"
 GROUP = "algorithm/"
 # An algorithm with an option of this name hands on what is tuned, to the members of a population.
 HANDS_ON = "tuning"
 
 
-def schema() -> DictConfig:
-    """All options of all registered algorithms, missing, of the type that they have there."""
-    options = [(option, kind, field(default=MISSING)) for option, kind in sorted(_options().items())]
-    return OmegaConf.structured(make_dataclass("Tuning", options))
+def nothing_tuned() -> DictConfig:
+    """``tuning`` to begin with: empty, and open for keys that it does not have yet."""
+    return OmegaConf.create({}, flags={"struct": False})
+
+
+def tunable_options() -> set[str]:
+    """Names of all options of all registered algorithms."""
+    by_algorithm = [{option.name for option in fields(config)} for config in algorithm_config_registry.values()]
+    return set().union(*(options for options in by_algorithm if HANDS_ON not in options))
 
 
 def given(root: DictConfig) -> dict[str, Any]:
-    """The options that are tuned in a composed config, without those that are missing.
+    """The options that are tuned in a composed config.
 
     Raises:
-        ValueError: if one of them is no algorithm's: Hydra lets ``+tuning.<anything>=...`` pass.
+        ValueError: if one of them is no algorithm's.
     """
     tuning = OmegaConf.select(root, "tuning")
     if not isinstance(tuning, DictConfig):
         return {}
-    known, options = _options(), {}
+    known = tunable_options()
     for option in map(str, tuning):
         if option not in known:
             like = get_close_matches(option, known, n=1)
             hint = f" (did you mean {like[0]}?)" if like else ""
             raise ValueError(f"tuning.{option} must be the option of an algorithm, but none has it{hint}")
-        if not OmegaConf.is_missing(tuning, option):
-            value = tuning[option]
-            options[option] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    return options
+    return {str(option): value for option, value in OmegaConf.to_container(tuning, resolve=True).items()}
 
 
 def register_resolvers() -> None:
@@ -70,6 +70,12 @@ def register_resolvers() -> None:
         "tuned", lambda option, own, *, _root_: given(_root_).get(option, own), replace=True
     )
     OmegaConf.register_new_resolver("all_tuned", lambda *, _root_: given(_root_) or None, replace=True)
+
+
+def resolved(file: Path) -> str:
+    """A composed config that Hydra left on disk (``.hydra/config.yaml``), as a yaml of plain values."""
+    register_resolvers()
+    return OmegaConf.to_yaml(OmegaConf.load(file), resolve=True)
 
 
 def tunable(path: str) -> DictConfig | None:
@@ -132,29 +138,3 @@ def literal(value: Any) -> str:
     # Backslashes count before a quote alone.
     quoted = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
     return f"'{quoted}'"
-
-
-def _options() -> dict[str, Any]:
-    """The type of every option that can be tuned; ``Any`` where algorithms differ, or a structured config knows none
-    such.
-    """
-    types: dict[str, Any] = {}
-    for config in algorithm_config_registry.values():
-        own = _types(config)
-        if HANDS_ON in own:
-            continue
-        for option, kind in own.items():
-            types[option] = kind if types.setdefault(option, kind) == kind else Any
-    return types
-
-
-@cache
-def _types(config: type[AlgorithmConfig]) -> dict[str, Any]:
-    hints = get_type_hints(config)
-    types = {option.name: hints[option.name] for option in fields(config)}
-    for option, kind in types.items():
-        try:
-            OmegaConf.structured(make_dataclass("One", [(option, kind, field(default=MISSING))]))
-        except (OmegaConfBaseException, ValueError):
-            types[option] = Any
-    return types
