@@ -124,7 +124,7 @@ class MatrixTruth:
         self.n_agents, self.n_actions = len(self.sizes), self.sizes[0]
         self.n_situations = len(self.payoffs.flatten(0, -2)) + 1
         if len(set(self.sizes)) > 1:
-            raise ValueError(f"the study needs as many actions of every agent, got {self.sizes}")
+            raise ValueError(f"all agents must have as many actions for this study, but have {self.sizes}")
 
     def situation(self, state: Tensor) -> Tensor:
         joint = self.options.observation == "joint"
@@ -167,7 +167,7 @@ def truth_of(task) -> CoinsTruth | MatrixTruth:
         return CoinsTruth(options)
     if isinstance(options, matrix_game.MatrixGameOptions):
         return MatrixTruth(options)
-    raise ValueError(f"task={task.name!r} has no known model, allowed: coins and matrix games")
+    raise ValueError(f"task must be coins or a matrix game, whose models are known, but is {task.name!r}")
 
 
 @torch.no_grad()
@@ -369,7 +369,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for option in ("seeds", "iterations", "every"):
         if getattr(arguments, option) < 1:
-            parser.error(f"--{option}={getattr(arguments, option)} is not allowed, allowed: an integer >= 1")
+            parser.error(f"--{option} must be an integer >= 1, but is {getattr(arguments, option)}")
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     torch.set_num_threads(1)

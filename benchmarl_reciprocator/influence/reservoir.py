@@ -54,11 +54,11 @@ class ReservoirWriter(Writer):
         if len(late):
             # All that were ever seen have the same chance of being in the buffer.
             seen = self.seen + len(early) + 1 + torch.arange(len(late), device=data.device)
-            place = (torch.rand(len(late), device=data.device) * seen).long()
-            stays = place < len(self._storage)
+            slot = (torch.rand(len(late), device=data.device) * seen).long()
+            stays = slot < len(self._storage)
             if stays.any():
-                self._storage.set(place[stays], late[stays], set_cursor=False)
-            index = torch.cat([index, place[stays]])
+                self._storage.set(slot[stays], late[stays], set_cursor=False)
+            index = torch.cat([index, slot[stays]])
         self.seen += len(data)
         return index
 

@@ -20,7 +20,7 @@ import re
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import benchmarl
 from benchmarl.algorithms import algorithm_config_registry
@@ -61,7 +61,7 @@ def given(root: DictConfig) -> dict[str, Any]:
             like = get_close_matches(option, known, n=1)
             hint = f" (did you mean {like[0]}?)" if like else ""
             raise ValueError(f"tuning.{option} must be the option of an algorithm, but none has it{hint}")
-    return {str(option): value for option, value in OmegaConf.to_container(tuning, resolve=True).items()}
+    return cast("dict[str, Any]", OmegaConf.to_container(tuning, resolve=True))
 
 
 def register_resolvers() -> None:
