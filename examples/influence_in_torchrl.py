@@ -44,25 +44,12 @@ def play(n_envs: int, n_steps: int) -> TensorDict:
 if __name__ == "__main__":
     torch.manual_seed(0)
     loss = InfluenceLoss(InfluenceEstimator(n_agents=2, state_features=1, action_features=2, future=False), gamma=0.96)
-    learner = InfluenceLearner(
-        loss,
-        InfluenceSchedule(
-            buffer_batches=10,
-            buffer_reservoir=True,
-            target_period=1,
-            warmup=0,
-            polyak_tau=1.0,
-            lr=0.01,
-            epochs=5,
-            minibatch_size=512,
-            max_grad_norm=10.0,
-        ),
-    )
+    learner = InfluenceLearner(loss, InfluenceSchedule(buffer_batches=10, lr=0.01, epochs=5, minibatch_size=512))
     for _ in range(20):
         batch = play(n_envs=128, n_steps=16)
         metrics = learner.observe(batch)
 
-    influence = learner.value_influence(batch)
+    influence = learner.influence(batch)
     balance, _ = influence_balance(influence, batch["next", "done"], gamma=0.96, debit="none")
     reward = reciprocal_reward(influence, balance)
     gave = batch["action"][..., 1].bool()

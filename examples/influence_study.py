@@ -51,12 +51,15 @@ from benchmarl_reciprocator import (
     value_influence,
 )
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
-from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import episode_step
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock
 from benchmarl_reciprocator.evaluation.figures import COLOURS
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.influence import InfluenceLoss
-from benchmarl_reciprocator.tasks import coin_model, coins, matrix_game, matrix_model
+from benchmarl_reciprocator.tasks.coins import coins
+from benchmarl_reciprocator.tasks.coins import model as coin_model
 from benchmarl_reciprocator.tasks.groups import joint_entry
+from benchmarl_reciprocator.tasks.matrix import matrix_game
+from benchmarl_reciprocator.tasks.matrix import model as matrix_model
 
 MEASURES = ("correlation", "bias", "slope", "rmse", "signal_to_noise")
 RUN = ["config", "seed"]
@@ -121,7 +124,7 @@ class MatrixTruth:
         self.n_agents, self.n_actions = len(self.sizes), self.sizes[0]
         self.n_situations = len(self.payoffs.flatten(0, -2)) + 1
         if len(set(self.sizes)) > 1:
-            raise ValueError(f"the study needs as many actions of every agent, got {self.sizes}")
+            raise ValueError(f"all agents must have as many actions for this study, but have {self.sizes}")
 
     def situation(self, state: Tensor) -> Tensor:
         joint = self.options.observation == "joint"
@@ -164,16 +167,15 @@ def truth_of(task) -> CoinsTruth | MatrixTruth:
         return CoinsTruth(options)
     if isinstance(options, matrix_game.MatrixGameOptions):
         return MatrixTruth(options)
-    raise ValueError(f"task={task.name!r} has no known model, allowed: coins and matrix games")
+    raise ValueError(f"task must be coins or a matrix game, whose models are known, but is {task.name!r}")
 
 
 @torch.no_grad()
 def influence_parts(loss: InfluenceLoss, joint: TensorDictBase) -> list[Tensor]:
     """Estimated influence on the reward and, where it is predicted, on the future: ``[*B, N, N]`` each."""
-    network = loss.estimator_network
-    with loss.target_estimator_network_params.to_module(network):
-        prediction = network.denormalise(network.normalised(joint, slice(0, 2)))
-    return [value_influence(part[..., 0, :], part[..., 1:, :]) for part in prediction.unbind(-1)]
+    with loss.lagged() as estimator:
+        full, left_out = estimator.full_and_left_out(joint)
+    return [value_influence(*part) for part in zip(full.unbind(-1), left_out.unbind(-1))]
 
 
 class InfluenceStudy(Callback):
@@ -187,7 +189,7 @@ class InfluenceStudy(Callback):
         super().__init__()
         self.every = every
         self.rows: list[dict] = []
-        self._step: Tensor | None = None
+        self._clock = EpisodeClock()
         self._fits = 0
 
     def on_setup(self) -> None:
@@ -208,8 +210,7 @@ class InfluenceStudy(Callback):
     @torch.no_grad()
     def on_batch_collected(self, batch: TensorDictBase) -> None:
         done = batch.get(("next", "done")).squeeze(-1)
-        initial = torch.zeros(done.shape[:-1], dtype=torch.long) if self._step is None else self._step
-        step, self._step = episode_step(done, initial)
+        step = self._clock(done)
         situation, action = self.truth.situation(batch.get("state")), joint_entry(batch, "action")
         logits = [batch.get((group, "logits")) for group in self.experiment.group_map]
         policy = torch.cat(logits, dim=-2).softmax(-1)
@@ -217,7 +218,7 @@ class InfluenceStudy(Callback):
         if self.truth.has_tables:
             self._collected.append(self._expected_play(situation, policy))
             # As many batches as the estimator's buffer holds, which may have been emptied.
-            while len(self._collected) > len(learner._buffer) // done[..., 0].numel():
+            while len(self._collected) > len(learner.buffer) // done[..., 0].numel():
                 self._collected.popleft()
             if learner.fits > self._fits:
                 # Between fits, baselines know nothing of newer batches.
@@ -234,7 +235,7 @@ class InfluenceStudy(Callback):
         self._add("immediate", "current", estimates[0], immediate)
         if self._replayed is not None:
             # How often each alternative was played on this board, beside these actions of the others.
-            shared = self.reciprocity.learner.loss.estimator_network.share_params
+            shared = self.reciprocity.shared.estimator_share_params
             played = sum(
                 self._replayed[
                     self.truth.number(self.truth.turned(here, by)), self._joint_number(otherwise.roll(-by, -1))
@@ -368,7 +369,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for option in ("seeds", "iterations", "every"):
         if getattr(arguments, option) < 1:
-            parser.error(f"--{option}={getattr(arguments, option)} is not allowed, allowed: an integer >= 1")
+            parser.error(f"--{option} must be an integer >= 1, but is {getattr(arguments, option)}")
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ from benchmarl_reciprocator.influence import (
     DEBITS,
     RECIPROCAL_FORMS,
     influence_balance,
+    next_balance,
     reciprocal_reward,
     value_influence,
 )
@@ -124,6 +125,21 @@ def test_carried_balance_makes_two_batches_one(debit: str) -> None:
         torch.testing.assert_close(last, end)
 
 
+@pytest.mark.parametrize("debit", DEBITS)
+def test_step_by_step_is_the_batch(debit: str) -> None:
+    torch.manual_seed(0)
+    influence, done = torch.randn(4, 7, 3, 3), torch.rand(4, 7) < 0.2
+    before, after = influence_balance(influence, done, 0.9, debit=debit)
+    balance = torch.zeros(4, 3, 3)
+    for t in range(7):
+        assert torch.equal(before[:, t], balance)
+        balance = next_balance(balance, influence[:, t], 0.9, debit=debit)
+        balance = torch.where(done[:, t, None, None], 0.0, balance)
+    assert torch.equal(after, balance)
+    with pytest.raises(ValueError, match="debit must be none, given or given_and_own, but is 'taken'"):
+        next_balance(balance, influence[:, 0], 0.9, debit="taken")
+
+
 def test_initial_is_discounted() -> None:
     owed = torch.tensor([[0.0, 4.0], [-4.0, 0.0]])
     before, after = influence_balance(TWO_AGENTS[:1], torch.tensor([False]), 0.5, owed, debit="none")
@@ -190,9 +206,9 @@ def test_harm_is_paid_back_by_its_weight() -> None:
         torch.testing.assert_close(reward, torch.tensor([expected]))
     total = reciprocal_reward(influence, balance, over_others="sum")
     torch.testing.assert_close(total, torch.tensor([[-3.5, -4.0, -1.0]]))
-    with pytest.raises(ValueError, match=r"over_others='max' is unknown, allowed: mean, sum"):
+    with pytest.raises(ValueError, match=r"over_others must be mean or sum, but is 'max'"):
         reciprocal_reward(influence, balance, over_others="max")
-    with pytest.raises(ValueError, match=r"negative=2 is not allowed, allowed: 0 <= negative <= 1"):
+    with pytest.raises(ValueError, match=r"negative must be a number from 0 to 1, but is 2"):
         reciprocal_reward(influence, balance, negative=2)
 
 
@@ -219,25 +235,25 @@ def test_dtype_and_device_are_kept(dtype: torch.dtype, device: str) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"debit": "taken"}, "debit='taken'"),
-        ({"gamma": 1.01}, "gamma=1.01"),
-        ({"gamma": -0.1}, "gamma=-0.1"),
-        ({"gamma": float("nan")}, "gamma=nan"),
-        ({"value_influence": torch.zeros(2, 2, 3)}, "value_influence"),
-        ({"value_influence": torch.zeros(2, 2)}, "value_influence"),
-        ({"done": torch.zeros(3, dtype=torch.bool)}, "done"),
-        ({"done": torch.zeros(2, 2, dtype=torch.bool)}, "done"),
-        ({"initial": torch.zeros(3, 3)}, "initial"),
-        ({"initial": torch.zeros(1, 2, 2)}, "initial"),
+        ({"debit": "taken"}, "debit must be none, given or given_and_own, but is 'taken'"),
+        ({"gamma": 1.01}, "gamma must be a number from 0 to 1, but is 1.01"),
+        ({"gamma": -0.1}, "gamma must be a number from 0 to 1, but is -0.1"),
+        ({"gamma": float("nan")}, "gamma must be a number from 0 to 1, but is nan"),
+        ({"influence": torch.zeros(2, 2, 3)}, "influence must be of shape"),
+        ({"influence": torch.zeros(2, 2)}, "influence must be of shape"),
+        ({"done": torch.zeros(3, dtype=torch.bool)}, "done must be of shape"),
+        ({"done": torch.zeros(2, 2, dtype=torch.bool)}, "done must be of shape"),
+        ({"initial": torch.zeros(3, 3)}, "initial must be of shape"),
+        ({"initial": torch.zeros(1, 2, 2)}, "initial must be of shape"),
     ],
 )
 def test_balance_refuses_bad_arguments(change: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        influence_balance(**{"value_influence": TWO_AGENTS, "done": GOES_ON, "gamma": 0.9, **change})
+        influence_balance(**{"influence": TWO_AGENTS, "done": GOES_ON, "gamma": 0.9, **change})
 
 
 def test_reciprocal_reward_refuses_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="form='sum'"):
+    with pytest.raises(ValueError, match=r"form must be product, .* or tanh_balance, but is 'sum'"):
         reciprocal_reward(TWO_AGENTS, TWO_AGENTS, form="sum")
     with pytest.raises(ValueError, match="same shape"):
         reciprocal_reward(TWO_AGENTS, TWO_AGENTS[0])

@@ -7,8 +7,7 @@ import warnings
 import pytest
 import torch
 
-from benchmarl_reciprocator.algorithms.reciprocity.callback.diagnostics import ReciprocityWarning
-from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures
+from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures, ReciprocityWarning
 
 WINDOW = 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 from torch.nn.functional import one_hot
+from torchrl.data import LazyTensorStorage, ReplayBuffer
 
 from benchmarl_reciprocator.influence import (
     InfluenceEstimator,
     InfluenceLearner,
     InfluenceLoss,
     InfluenceSchedule,
+    ReservoirWriter,
+    SharedInfluenceEstimator,
     value_influence,
 )
 
@@ -29,10 +33,12 @@ MEMORY_POLICIES = torch.tensor([[0.5, 0.9, 0.3, 0.7, 0.2], [0.6, 0.8, 0.7, 0.25,
 
 
 def schedule(**changes: float) -> InfluenceSchedule:
-    options = {"buffer_batches": 3, "buffer_reservoir": False, "target_period": 1, "warmup": 0}
-    options |= {"polyak_tau": 1.0, "lr": 0.01}
-    options |= {"epochs": 1, "minibatch_size": 16, "max_grad_norm": 10.0}
+    options = {"buffer_batches": 3, "buffer_reservoir": False, "lr": 0.01, "minibatch_size": 16}
     return InfluenceSchedule(**{**options, **changes})
+
+
+def influence_by(estimator: InfluenceEstimator, data: TensorDict) -> Tensor:
+    return value_influence(estimator.full(data).sum(-1), estimator.left_out(data).sum(-1))
 
 
 def make_learner(n_cells: tuple[int, ...] = (8,), seed: int = 0, **changes: float) -> InfluenceLearner:
@@ -84,7 +90,9 @@ def test_shapes(batch_size: tuple[int, ...], future: bool) -> None:
     data = TensorDict({"state": torch.rand(*batch_size, 4), "action": torch.rand(*batch_size, 3, 2)}, batch_size)
     # Without the future there is no network for the state value, and one part.
     assert estimator(data)["prediction"].shape == (*batch_size, *((5, 3, 2) if future else (4, 3, 1)))
-    assert estimator.value_influence(data).shape == (*batch_size, 3, 3)
+    parts = 2 if future else 1
+    assert estimator.full(data).shape == (*batch_size, 3, parts)
+    assert estimator.left_out(data).shape == (*batch_size, 3, 3, parts)
     if future:
         assert estimator.state_value(data).shape == (*batch_size, 3)
 
@@ -115,10 +123,25 @@ def test_influence_is_full_less_left_out_prediction(future: bool) -> None:
     torch.manual_seed(0)
     estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2, future=future)
     data = TensorDict({"state": torch.rand(1, 4), "action": torch.rand(1, 3, 2)}, [1])
+    learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule())
     prediction = estimator(data)["prediction"][0]
     # Of agent 2 on agent 0: network 0 less network 3, all parts together.
     expected = prediction[0, 0].sum() - prediction[3, 0].sum()
-    torch.testing.assert_close(estimator.value_influence(data)[0, 2, 0], expected)
+    torch.testing.assert_close(learner.influence(data)[0, 2, 0], expected)
+
+
+@pytest.mark.parametrize("kind", [InfluenceEstimator, SharedInfluenceEstimator])
+def test_one_pass_predicts_what_two_do(kind: type[InfluenceEstimator]) -> None:
+    torch.manual_seed(0)
+    estimator = kind(3, 6, 2)
+    data = TensorDict({"state": torch.rand(5, 6), "action": torch.rand(5, 3, 2)}, [5])
+    full, left_out = estimator.full_and_left_out(data)
+    torch.testing.assert_close(full, estimator.full(data))
+    torch.testing.assert_close(left_out, estimator.left_out(data))
+    # As they stand in what forward writes.
+    prediction = estimator(data)["prediction"]
+    torch.testing.assert_close(prediction[:, 0], full)
+    torch.testing.assert_close(prediction[:, 1:4], left_out)
 
 
 def turned(data: TensorDict, n_agents: int) -> TensorDict:
@@ -133,15 +156,15 @@ def turned(data: TensorDict, n_agents: int) -> TensorDict:
 @pytest.mark.parametrize("future", [True, False])
 def test_shared_parameters_know_no_seats(n_agents: int, future: bool) -> None:
     torch.manual_seed(0)
-    options = {"future": future, "share_params": True, "common_features": 1}
-    estimator = InfluenceEstimator(n_agents, 2 * n_agents + 1, action_features=3, **options)
+    options = {"future": future, "common_features": 1}
+    estimator = SharedInfluenceEstimator(n_agents, 2 * n_agents + 1, action_features=3, **options)
     assert len(estimator.weights[0]) == (3 if future else 2)
     data = TensorDict({"state": torch.rand(4, 6, 2 * n_agents + 1), "action": torch.rand(4, 6, n_agents, 3)}, [4, 6])
     parts = 2 if future else 1
     assert estimator(data)["prediction"].shape == (4, 6, n_agents + parts, n_agents, parts)
     order = (torch.arange(n_agents) + 1) % n_agents
-    expected = estimator.value_influence(data)[..., order, :][..., order]
-    torch.testing.assert_close(estimator.value_influence(turned(data, n_agents)), expected)
+    expected = influence_by(estimator, data)[..., order, :][..., order]
+    torch.testing.assert_close(influence_by(estimator, turned(data, n_agents)), expected)
     if future:
         value = estimator.state_value(data)[..., order]
         torch.testing.assert_close(estimator.state_value(turned(data, n_agents)), value)
@@ -152,7 +175,7 @@ def test_shared_parameters_know_no_seats(n_agents: int, future: bool) -> None:
 @pytest.mark.parametrize("changed", [0, 1, 2])
 def test_shared_left_out_networks_ignore_the_left_out_action(changed: int) -> None:
     torch.manual_seed(0)
-    estimator = InfluenceEstimator(3, state_features=7, action_features=2, share_params=True, common_features=1)
+    estimator = SharedInfluenceEstimator(3, state_features=7, action_features=2, common_features=1)
     data = TensorDict({"state": torch.rand(6, 7), "action": torch.rand(6, 3, 2)}, [6])
     before = estimator(data)["prediction"].clone()
     data["action"][:, changed] += 1
@@ -160,25 +183,29 @@ def test_shared_left_out_networks_ignore_the_left_out_action(changed: int) -> No
     assert moved.tolist() == [True, *(i != changed for i in range(3)), False]
 
 
-@pytest.mark.parametrize(("n_agents", "seats"), [(2, 2), (5, 2)])
-def test_a_step_of_shared_parameters_is_made_from_two_seats(n_agents: int, seats: int) -> None:
+def test_a_step_of_shared_parameters_is_made_from_two_seats() -> None:
     torch.manual_seed(0)
-    estimator = InfluenceEstimator(n_agents, n_agents + 1, action_features=2, share_params=True, common_features=1)
+    estimator = SharedInfluenceEstimator(5, 6, action_features=2, common_features=1)
+    data = TensorDict({"state": torch.rand(8, 6), "action": torch.rand(8, 5, 2)}, [8])
+    data["target"] = torch.rand(8, 5, 2)
     loss = InfluenceLoss(estimator, gamma=0.9)
-    data = TensorDict({"state": torch.rand(8, n_agents + 1), "action": torch.rand(8, n_agents, 2)}, [8])
-    data["target"] = torch.rand(8, n_agents, 2)
-    read, original = [], estimator._stacked
-
-    def spy(state: Tensor, action: Tensor, networks: slice) -> Tensor:
-        read.append(state[0])
-        return original(state, action, networks)
-
-    object.__setattr__(estimator, "_stacked", spy)
-    for _ in range(20):
-        loss(data)
-    assert all(rows.shape == (seats, n_agents + 1) for rows in read)
-    # All of them in the long run: whose part comes first in the row.
-    assert len({row[0].item() for rows in read for row in rows}) == n_agents
+    drawn = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        seats = estimator.sample_seats()
+        assert len(seats) == 2
+        drawn.update(seats.tolist())
+        prediction = estimator.standardised(data, seats)
+        assert prediction.shape == (8, 4, 5, 2)
+        expected = (estimator.normalise(data["target"]).unsqueeze(1) - prediction).pow(2).mean((0, 2)).sum(0)
+        torch.manual_seed(seed)
+        losses = loss(data)
+        torch.testing.assert_close(torch.stack([losses["loss_reward"], losses["loss_future"]]), expected)
+    # All of them in the long run.
+    assert drawn == set(range(5))
+    # Two agents are both of them seen; own weights have no seats.
+    assert SharedInfluenceEstimator(2, 3, action_features=2, common_features=1).sample_seats() is None
+    assert InfluenceEstimator(5, 6, action_features=2).sample_seats() is None
 
 
 def test_own_baseline_forgives_a_habit_and_the_shared_one_does_not() -> None:
@@ -194,11 +221,11 @@ def test_own_baseline_forgives_a_habit_and_the_shared_one_does_not() -> None:
     mean_influence = {}
     for share_params in (False, True):
         torch.manual_seed(0)
-        options = {"future": False, "share_params": share_params, "common_features": 1}
-        estimator = InfluenceEstimator(2, state_features=3, action_features=2, **options)
+        kind = partial(SharedInfluenceEstimator, common_features=1) if share_params else InfluenceEstimator
+        estimator = kind(2, state_features=3, action_features=2, future=False)
         learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule(epochs=300, minibatch_size=100))
         learner.observe(batch)
-        mean_influence[share_params] = learner.value_influence(batch).mean((0, 1))
+        mean_influence[share_params] = learner.influence(batch).mean((0, 1))
     # By its own baseline nobody's influence is anything but zero on average.
     torch.testing.assert_close(mean_influence[False], torch.zeros(2, 2), rtol=0, atol=0.02)
     # The shared baseline knows the other's action: who faces a cooperator cooperates in 0.8 x 0.2 + 0.2 x 0.8 = 0.32 of
@@ -209,14 +236,15 @@ def test_own_baseline_forgives_a_habit_and_the_shared_one_does_not() -> None:
 
 
 def test_state_that_cannot_be_shared() -> None:
-    with pytest.raises(ValueError, match=r"state_features=6 without common_features=1 .* 2 agents.*share_params=True"):
-        InfluenceEstimator(2, state_features=6, action_features=2, share_params=True, common_features=1)
+    with pytest.raises(ValueError, match=r"must be a multiple of n_agents=2, .* but is 6 - 1"):
+        SharedInfluenceEstimator(2, state_features=6, action_features=2, common_features=1)
 
 
 @pytest.mark.parametrize("share_params", [False, True])
 def test_new_normalisation_leaves_predictions_unchanged(share_params: bool) -> None:
     torch.manual_seed(0)
-    estimator = InfluenceEstimator(n_agents=2, state_features=4, action_features=3, share_params=share_params)
+    kind = SharedInfluenceEstimator if share_params else InfluenceEstimator
+    estimator = kind(n_agents=2, state_features=4, action_features=3)
     data = TensorDict({"state": torch.rand(50, 4), "action": torch.rand(50, 2, 3)}, [50])
     before = estimator(data)["prediction"].clone()
     # A part that does not vary must not be divided by zero.
@@ -285,7 +313,7 @@ def test_loss_by_hand(future: bool) -> None:
 @pytest.mark.parametrize("options", [{"gamma": 1.1}, {"gamma": 0.9, "lmbda": -0.1}])
 def test_loss_refuses_bad_discounts(options: dict[str, float]) -> None:
     name = list(options)[-1]
-    with pytest.raises(ValueError, match=f"{name}="):
+    with pytest.raises(ValueError, match=f"{name} must be a number from 0 to 1, but is "):
         InfluenceLoss(InfluenceEstimator(2, 1, 2), **options)
 
 
@@ -389,7 +417,7 @@ def correlation(estimate: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("payoffs", [PRISONERS_DILEMMA, STAG_HUNT], ids=["prisoners_dilemma", "stag_hunt"])
 def test_immediate_influence_is_exact(payoffs: Tensor) -> None:
     learner = fitted(payoffs, STATE_POLICIES, episode=None, future=False, n_batches=8, epochs=24)
-    estimate = learner.value_influence(all_cases()).double()
+    estimate = learner.influence(all_cases()).double()
     exact = exact_influence(payoffs, STATE_POLICIES)
     # The enumeration by hand: in state 0 agent 0 cooperates with 0.2, which is worth 2 to the other: 2 * (1 - 0.2).
     if payoffs is PRISONERS_DILEMMA:
@@ -405,10 +433,10 @@ def test_future_influence_against_exact_values() -> None:
     """Episodes are cut after 5 steps, and most of a return at gamma 0.9 lies beyond: it must be bootstrapped."""
     learner = fitted(PRISONERS_DILEMMA, MEMORY_POLICIES, episode=5, future=True, n_batches=20, epochs=12)
     loss, cases = learner.loss, all_cases()
-    with torch.no_grad(), loss.target_estimator_network_params.to_module(loss.estimator_network):
-        future = loss.estimator_network(cases)["prediction"][..., 1].double()
-        values = loss.estimator_network.state_value(cases[1:, 0, 0]).double()
-    estimate = value_influence(future[..., 0, :], future[..., 1:3, :])
+    with torch.no_grad(), loss.lagged() as estimator:
+        full, left_out = (prediction[..., 1].double() for prediction in estimator.full_and_left_out(cases))
+        values = estimator.state_value(cases[1:, 0, 0]).double()
+    estimate = value_influence(full, left_out)
     next_values = exact_next_values(PRISONERS_DILEMMA, MEMORY_POLICIES, 0.9)
     exact = exact_influence(0.9 * next_values, MEMORY_POLICIES)
     # Returns without bootstrapping would be about (1 - 0.9^5) = 0.4 of these (-13 to -16), and less in the last steps.
@@ -431,45 +459,81 @@ def test_buffer_keeps_the_last_batches_only() -> None:
         batch = random_batch(number)
         batch["next", "reward"].fill_(float(number))
         learner.observe(batch)
-        held = learner._buffer[:]["next", "reward"]
+        held = learner.buffer[:]["next", "reward"]
         assert held.unique().tolist() == [float(kept) for kept in range(max(0, number - 2), number + 1)]
         assert len(held) == 4 * min(number + 1, 3)
 
 
+def reservoir(size: int) -> ReplayBuffer:
+    return ReplayBuffer(storage=LazyTensorStorage(size), writer=ReservoirWriter())
+
+
+def numbered(number: int, n: int = 4) -> TensorDict:
+    return TensorDict({"number": torch.full((n,), number)}, [n])
+
+
 def test_reservoir_keeps_all_that_was_seen_with_the_same_chance() -> None:
+    torch.manual_seed(0)
     held = torch.zeros(10)
-    for trial in range(100):
-        learner = make_learner(seed=trial, buffer_batches=2, buffer_reservoir=True)
+    for _ in range(100):
+        buffer = reservoir(8)
         for number in range(10):
-            batch = random_batch(number)
-            batch["next", "reward"].fill_(float(number))
-            learner._extend(batch)
-            assert len(learner._buffer) == min(4 * (number + 1), 8)
-        held += torch.bincount(learner._buffer[:]["next", "reward"][:, 0, 0].long(), minlength=10)
+            index = buffer.extend(numbered(number))
+            assert (buffer[:]["number"][index] == number).all()
+            assert len(buffer) == min(4 * (number + 1), 8)
+        held += torch.bincount(buffer[:]["number"], minlength=10)
     # 800 places over 10 batches: 80 each, of binomial deviation below 9.
     assert (held - 80).abs().max() < 35
+
+
+def test_reservoir_takes_parts_of_a_batch_and_single_elements() -> None:
+    buffer = reservoir(10)
+    buffer.extend(numbered(0, n=7))
+    # Three find room, four a chance.
+    buffer.extend(numbered(1, n=7))
+    assert (len(buffer), buffer.writer.seen) == (10, 14)
+    assert (buffer[:]["number"][7:] == 1).all()
+    buffer.add(numbered(2, n=1)[0])
+    assert buffer.writer.seen == 15
+    buffer.empty()
+    assert (len(buffer), buffer.writer.seen) == (0, 0)
+    buffer.add(numbered(2, n=1)[0])
+    assert buffer[:]["number"].tolist() == [2]
+
+
+def test_reservoir_goes_on_counting_where_it_was_saved(tmp_path: Path) -> None:
+    buffer, other = reservoir(3), reservoir(3)
+    for number in range(5):
+        buffer.extend(numbered(number))
+    buffer.dumps(tmp_path)
+    other.loads(tmp_path)
+    assert other.writer.seen == 20
+    assert torch.equal(other[:]["number"], buffer[:]["number"])
+    third = ReservoirWriter()
+    third.load_state_dict(buffer.writer.state_dict())
+    assert third.seen == 20
 
 
 def test_forgetting_empties_the_buffer_and_keeps_what_was_learned() -> None:
     learner, probe = make_learner(buffer_reservoir=True), random_batch(99)
     for number in range(4):
         learner.observe(random_batch(number))
-    before = learner.value_influence(probe)
+    before = learner.influence(probe)
     learner.forget()
-    torch.testing.assert_close(learner.value_influence(probe), before)
+    torch.testing.assert_close(learner.influence(probe), before)
     batch = random_batch(5)
     batch["next", "reward"].fill_(7.0)
     learner.observe(batch)
-    assert learner._buffer[:]["next", "reward"].unique().tolist() == [7.0]
-    assert learner._trajectories_seen == 4
+    assert learner.buffer[:]["next", "reward"].unique().tolist() == [7.0]
+    assert learner.buffer.writer.seen == 4
 
 
 def test_baselines_move_once_per_target_period() -> None:
     learner, probe = make_learner(target_period=3), random_batch(99)
-    moved, before = [], learner.value_influence(probe)
+    moved, before = [], learner.influence(probe)
     for number in range(7):
         metrics = learner.observe(random_batch(number))
-        after = learner.value_influence(probe)
+        after = learner.influence(probe)
         moved.append(not torch.equal(before, after))
         assert ("loss_reward" in metrics) == moved[-1]
         before = after
@@ -482,9 +546,9 @@ def test_baselines_are_in_units_of_reward() -> None:
     learner, probe = make_learner(), random_batch(99)
     for number in range(3):
         learner.observe(random_batch(number, scale=50.0))
-        with torch.no_grad(), learner.loss.estimator_network_params.to_module(learner.loss.estimator_network):
-            fitted_influence = learner.loss.estimator_network.value_influence(probe)
-        torch.testing.assert_close(learner.value_influence(probe), fitted_influence)
+        with torch.no_grad(), learner.loss.fitted() as estimator:
+            fitted_influence = influence_by(estimator, probe)
+        torch.testing.assert_close(learner.influence(probe), fitted_influence)
 
 
 def test_warmup_fits_after_every_batch() -> None:
@@ -502,29 +566,29 @@ def test_polyak_averages_the_baselines() -> None:
     # Without a hidden layer predictions are linear in the parameters, so averaged parameters give averaged influence.
     learner, probe = make_learner(n_cells=(), polyak_tau=0.25, lr=0.1), random_batch(99)
     for number in range(3):
-        before = learner.value_influence(probe)
+        before = learner.influence(probe)
         learner.observe(random_batch(number, scale=20.0))
-        with torch.no_grad(), learner.loss.estimator_network_params.to_module(learner.loss.estimator_network):
-            fitted_influence = learner.loss.estimator_network.value_influence(probe)
+        with torch.no_grad(), learner.loss.fitted() as estimator:
+            fitted_influence = influence_by(estimator, probe)
         assert not torch.allclose(before, fitted_influence, atol=0.1)
         expected = 0.75 * before + 0.25 * fitted_influence
-        torch.testing.assert_close(learner.value_influence(probe), expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(learner.influence(probe), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_new_units_alone_leave_the_baselines_unchanged() -> None:
     # What baselines predict must not depend on how targets are standardised.
     learner, probe = make_learner(), random_batch(99)
-    before = learner.value_influence(probe)
+    before = learner.influence(probe)
     learner.loss.update_normalisation(20 * torch.randn(4, 5, 2, 2) + 3)
-    torch.testing.assert_close(learner.value_influence(probe), before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(learner.influence(probe), before, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("share_params", [False, True])
 @pytest.mark.parametrize("n_agents", [2, 3])
 def test_influence_of_what_was_replayed_has_mean_zero(n_agents: int, share_params: bool) -> None:
     torch.manual_seed(0)
-    options = {"share_params": share_params, "common_features": 1}
-    estimator = InfluenceEstimator(n_agents, state_features=2 * n_agents + 1, action_features=2, **options)
+    kind = partial(SharedInfluenceEstimator, common_features=1) if share_params else InfluenceEstimator
+    estimator = kind(n_agents, state_features=2 * n_agents + 1, action_features=2)
     # A fit of one step, far from done
     learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule(minibatch_size=64))
     ends = torch.zeros(16, 4, 1, dtype=torch.bool)
@@ -532,7 +596,7 @@ def test_influence_of_what_was_replayed_has_mean_zero(n_agents: int, share_param
     before = {"state": torch.rand(16, 4, 2 * n_agents + 1), "action": torch.rand(16, 4, n_agents, 2)}
     batch = TensorDict({**before, "next": {**after, "done": ends, "terminated": ends}}, [16, 4])
     learner.observe(batch)
-    mean = learner.value_influence(batch).mean((0, 1))
+    mean = learner.influence(batch).mean((0, 1))
     if share_params:
         # Of all agents together, by how many seats apart they are.
         mean = torch.stack([mean.roll(-by, -1).diagonal() for by in range(n_agents)]).mean(-1)
@@ -543,7 +607,7 @@ def test_influence_of_what_was_replayed_has_mean_zero(n_agents: int, share_param
 def test_rewards_that_are_not_finite_are_refused(bad: float) -> None:
     learner, batch = make_learner(), random_batch(0)
     batch["next", "reward"][1, 2, 0] = bad
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match="must be finite numbers, but 1 of 40 are NaN or infinite"):
         learner.observe(batch)
 
 
@@ -563,7 +627,7 @@ def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tm
     torch.save(learner.state_dict(), tmp_path / "learner.pt")
     other = make_learner(seed=1, **options)
     other.load_state_dict(torch.load(tmp_path / "learner.pt", weights_only=True))
-    assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+    assert torch.equal(learner.influence(probe), other.influence(probe))
 
     for number in range(3, 9):
         metrics = []
@@ -571,11 +635,11 @@ def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tm
             torch.manual_seed(number)
             metrics.append(one.observe(random_batch(number)))
         assert metrics[0] == metrics[1]
-        assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+        assert torch.equal(learner.influence(probe), other.influence(probe))
 
 
 def test_learner_that_saw_nothing_can_be_saved() -> None:
     learner, other, probe = make_learner(), make_learner(seed=1), random_batch(99)
     other.load_state_dict(learner.state_dict())
-    assert torch.equal(learner.value_influence(probe), other.value_influence(probe))
+    assert torch.equal(learner.influence(probe), other.influence(probe))
     other.observe(random_batch(0))

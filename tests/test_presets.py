@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 import benchmarl_reciprocator.conf
-from benchmarl_reciprocator import MixedConfig, ReciprocatorConfig, ReciprocatorMappoConfig
+from benchmarl_reciprocator import InfluenceSchedule, MixedConfig, ReciprocatorConfig, ReciprocatorMappoConfig
+from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 
 CONF = benchmarl_reciprocator.conf.__path__[0]
 
@@ -36,12 +38,33 @@ def test_without_a_preset_the_yaml_holds(config: type, small_experiment) -> None
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_tuned_option_is_read_by_the_algorithms(preset: str) -> None:
+@pytest.mark.parametrize("config", [ReciprocatorConfig, ReciprocatorMappoConfig])
+def test_every_tuned_option_is_one_of_the_algorithms(preset: str, config: type) -> None:
+    assert set(tuning(preset)) <= {option.name for option in fields(config)}
+
+
+def test_options_that_both_reciprocators_share_stand_once() -> None:
+    shared = yaml.safe_load(Path(CONF, "algorithm", "shared", "reciprocity.yaml").read_text())
+    assert set(shared) == {option.name for option in fields(ReciprocityConfig)}
     for name in ("reciprocator", "reciprocator_mappo"):
-        with open(f"{CONF}/algorithm/{name}.yaml") as file:
-            options = yaml.safe_load(file)
-        for option in tuning(preset):
-            assert options[option].startswith(f"${{oc.select:tuning.{option},")
+        own = yaml.safe_load(Path(CONF, "algorithm", f"{name}.yaml").read_text())
+        assert not set(own) & set(shared)
+
+
+def test_a_yaml_of_the_users_own_takes_in_what_is_shared(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(Path(CONF, "algorithm", "reciprocator.yaml").read_text() + "warmup: 9\n")
+    config = ReciprocatorConfig.get_from_yaml(str(path))
+    assert config.warmup == 9
+    assert config == ReciprocatorConfig(**{**vars(ReciprocatorConfig.get_from_yaml()), "warmup": 9})
+
+
+def test_the_learners_defaults_are_those_of_the_yaml() -> None:
+    config, schedule = ReciprocatorConfig.get_from_yaml(), InfluenceSchedule()
+    names = {"polyak_tau", "lr", "epochs", "minibatch_size", "max_grad_norm"}
+    # Nothing is frozen while the estimator warms up, outside an experiment.
+    for name in {field.name for field in fields(InfluenceSchedule)} - {"warmup"}:
+        assert getattr(schedule, name) == getattr(config, f"estimator_{name}" if name in names else name)
 
 
 def test_members_of_a_population_take_what_they_have(small_experiment) -> None:

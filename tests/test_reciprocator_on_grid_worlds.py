@@ -8,6 +8,7 @@ from benchmarl.experiment import Experiment
 from tensordict import TensorDict
 
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
+from benchmarl_reciprocator.influence import value_influence
 
 # BenchMARL names the layers of a sequence on its command line.
 CNN_AND_GRU = (
@@ -62,7 +63,8 @@ def test_one_encoder_for_all_agents(grouping: str, small_experiment) -> None:
 
     def influence(observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         seen = {group: {"observation": observation[:, agents]} for group, agents in members.items()}
-        return estimator.value_influence(TensorDict({**seen, "elapsed": torch.ones(4, 1), "action": action}, [4]))
+        data = TensorDict({**seen, "elapsed": torch.ones(4, 1), "action": action}, [4])
+        return value_influence(estimator.full(data).sum(-1), estimator.left_out(data).sum(-1))
 
     expected = influence(observation, action)[:, order][..., order]
     assert expected.abs().max() > 1e-3

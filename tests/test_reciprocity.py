@@ -16,8 +16,14 @@ from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
 
-from benchmarl_reciprocator import ReciprocatorConfig, influence_balance, reciprocal_reward
+from benchmarl_reciprocator import (
+    ReciprocatorConfig,
+    SharedInfluenceEstimator,
+    influence_balance,
+    reciprocal_reward,
+)
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
+from benchmarl_reciprocator.algorithms.reciprocity.setup import check_task
 
 
 class Spy:
@@ -48,12 +54,19 @@ class FreezeAgent1(Callback):
         self.experiment.train_group_map.pop("agent_1", None)
 
 
+class SpoilRewards(Callback):
+    """A task that gives a reward that is no number."""
+
+    def on_batch_collected(self, batch: TensorDictBase) -> None:
+        batch["next", "agent_0", "reward"][0, 3] = torch.nan
+
+
 def test_reward_is_the_tasks_plus_the_weighted_reciprocal_one(small_experiment) -> None:
     experiment = small_experiment("algorithm=reciprocator", "algorithm.reward_weight_end=3", "experiment.max_n_iters=1")
     spy = Spy(experiment)
     experiment.run()
     joint = spy.callback.view(spy.before[0], torch.arange(32).expand(8, 32))
-    influence = spy.callback.learner.value_influence(joint)
+    influence = spy.callback.learner.influence(joint)
     done = spy.before[0]["next", "done"]
     config = experiment.algorithm_config
     gamma = experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
@@ -66,10 +79,10 @@ def test_balance_is_carried_over_batches_that_end_in_mid_episode(small_experimen
     experiment = small_experiment("algorithm=reciprocator", "task.max_steps=48")
     spy = Spy(experiment)
     experiment.run()
-    (carried,) = spy.callback._balance.values()
+    (carried,) = spy.callback.carried.values()
     # Two batches of 32 steps: the second goes from step 32 to the end of the episode at 48, and 16 steps into the next.
     assert spy.before[1]["next", "done"][:, 15].all()
-    assert spy.callback._step.tolist() == [16] * 8
+    assert spy.callback.clock.next_step.tolist() == [16] * 8
     assert carried.abs().sum() > 0
 
 
@@ -120,7 +133,7 @@ def test_weight_grows_over_frames() -> None:
     ],
 )
 def test_bad_options_are_named_before_training(key: str, value: object, small_experiment) -> None:
-    with pytest.raises(ValueError, match=rf"algorithm\.{key}=.* is not allowed, allowed: "):
+    with pytest.raises(ValueError, match=rf"algorithm\.{key} must be .*, but is "):
         small_experiment("algorithm=reciprocator", f"algorithm.{key}={value}")
 
 
@@ -133,7 +146,7 @@ def test_a_baseline_shared_by_agents_in_different_positions_is_refused(
     task: list, preset: str, small_experiment
 ) -> None:
     with pytest.raises(
-        ValueError, match=r"algorithm\.estimator_share_params=True is not allowed .* same from every seat"
+        ValueError, match=r"algorithm\.estimator_share_params must be false .*, but is True: .* same from every seat"
     ):
         small_experiment("algorithm=reciprocator", "algorithm.estimator_share_params=True", *task, preset=preset)
 
@@ -144,35 +157,35 @@ def test_a_shared_baseline_on_observations_in_a_row(grouping: str, small_experim
     experiment = small_experiment("algorithm=reciprocator", *options, preset="coins")
     experiment.run()
     network = Reciprocity.of(experiment).learner.loss.estimator_network
-    assert network.share_params
+    assert isinstance(network, SharedInfluenceEstimator)
     # What both agents observe, and the time
     assert network.state_weight.shape[1] == 2 * 36 + 1
 
 
 def test_rewards_that_are_not_numbers_are_named_at_the_first_batch(small_experiment) -> None:
-    experiment = small_experiment("algorithm=reciprocator")
-    original = Reciprocity.of(experiment).view._rewards
-    Reciprocity.of(experiment).view._rewards = lambda after: original(after).index_fill(1, torch.tensor([3]), torch.nan)
-    with pytest.raises(ValueError, match="rewards hold NaN"):
+    experiment = small_experiment("algorithm=reciprocator", callbacks=[SpoilRewards()])
+    with pytest.raises(ValueError, match="rewards must be finite numbers, but 1 of 512 are NaN"):
         experiment.run()
 
 
 def test_a_task_with_one_agent_is_refused(small_experiment) -> None:
-    with pytest.raises(ValueError, match="has 1 agent, allowed for reciprocator: at least 2"):
+    with pytest.raises(
+        ValueError,
+        match="at least 2 agents for algorithm=reciprocator, but is 'navigation' with 1",
+    ):
         small_experiment("algorithm=reciprocator", "task=vmas/navigation", "task.n_agents=1", preset=None)
 
 
 def test_a_group_without_a_reward_is_refused(small_experiment) -> None:
     experiment = small_experiment("algorithm=reciprocator")
-    callback = Reciprocity.of(experiment)
-    callback.experiment = SimpleNamespace(
+    half = SimpleNamespace(
         group_map=experiment.group_map,
         task_name="half",
         algorithm_name="reciprocator",
         test_env=SimpleNamespace(reward_keys=[("agent_0", "reward")]),
     )
-    with pytest.raises(ValueError, match="gives group 'agent_1' no reward"):
-        callback._check_task()
+    with pytest.raises(ValueError, match=r"a reward for every group .* 'half' gives group 'agent_1' none"):
+        check_task(half)
 
 
 def test_other_callbacks_frozen_groups_stay_frozen(small_experiment) -> None:
@@ -190,15 +203,15 @@ def test_checkpoints_of_others_are_refused_with_a_reason(small_experiment) -> No
         return str(next((experiment.folder_name / "checkpoints").iterdir()))
 
     stock = checkpoint("algorithm=ippo")
-    with pytest.raises(ValueError, match="checkpoint of an algorithm without reciprocity"):
+    with pytest.raises(ValueError, match="checkpoint of reciprocator, but is one of an algorithm without reciprocity"):
         small_experiment("algorithm=reciprocator", f"experiment.restore_file={stock}")
     three = checkpoint("algorithm=reciprocator", preset="public_goods")
-    with pytest.raises(ValueError, match="was made with groups="):
+    with pytest.raises(ValueError, match="must be a checkpoint with groups="):
         small_experiment(
             "algorithm=reciprocator", f"experiment.restore_file={three}", "task.n_agents=4", preset="public_goods"
         )
     population = checkpoint("algorithm=mixed")
-    with pytest.raises(ValueError, match="was made with algorithm='mixed_1_reciprocator_others_ippo'"):
+    with pytest.raises(ValueError, match="='reciprocator', but is one with 'mixed_1_reciprocator_others_ippo'"):
         small_experiment("algorithm=reciprocator", f"experiment.restore_file={population}")
 
 
@@ -212,7 +225,7 @@ def test_resumed_state_is_the_saved_one(small_experiment) -> None:
     assert restored.fits == saved.fits
     for a, b in zip(saved.loss.state_dict().values(), restored.loss.state_dict().values(), strict=True):
         assert torch.equal(a, b) if torch.is_tensor(a) else a == b
-    assert (saved._buffer[:] == restored._buffer[:]).all()
+    assert (saved.buffer[:] == restored.buffer[:]).all()
     moments = (learner.optimizer.state_dict()["state"] for learner in (saved, restored))
     for a, b in zip(*(m.values() for m in moments), strict=True):
         assert torch.equal(a["exp_avg"], b["exp_avg"])

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.ippo import Ippo, IppoConfig
+from tensordict.nn import TensorDictModule
+from torchrl.data import Composite
 from torchrl.envs import EnvBase, TransformedEnv
+from torchrl.objectives import LossModule
 
 from benchmarl_reciprocator.algorithms.not_trained import groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
+if TYPE_CHECKING:
+    from benchmarl.experiment import Experiment
 
-class ReciprocatorMixin:
+
+class ReciprocatorMixin(Algorithm):
     """Makes a policy-gradient algorithm a Reciprocator: everything of its own happens to the reward, before it
     is optimised.
     """
 
-    def __init__(self, experiment, **options) -> None:
+    observation_spec: Composite
+    state_spec: Composite | None
+
+    def __init__(self, experiment: Experiment, **options: Any) -> None:
         names = [field.name for field in fields(ReciprocityConfig)]
         self.reciprocity_config = ReciprocityConfig(**{name: options.pop(name) for name in names})
         self.reciprocity_config.check()
@@ -38,7 +48,7 @@ class ReciprocatorMixin:
         groups = groups_of(self)
         return lambda: TransformedEnv(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
 
-    def _get_loss(self, group: str, policy_for_loss, continuous: bool):
+    def _get_loss(self, group: str, policy_for_loss: TensorDictModule, continuous: bool) -> tuple[LossModule, bool]:
         self.reciprocity.add_group(group, self.reciprocity_config)
         return super()._get_loss(group, policy_for_loss, continuous)
 

@@ -4,16 +4,17 @@ from benchmarl_reciprocator.influence.balance import (
     DEBITS,
     OVER_OTHERS,
     RECIPROCAL_FORMS,
-    balance_change,
     influence_balance,
+    next_balance,
     reciprocal_reward,
     value_influence,
 )
-from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
+from benchmarl_reciprocator.influence.estimator import InfluenceEstimator, SharedInfluenceEstimator
 from benchmarl_reciprocator.influence.ground_truth import agreement, exact_influence, unilateral_deviations
 from benchmarl_reciprocator.influence.learner import InfluenceLearner, InfluenceSchedule
 from benchmarl_reciprocator.influence.loss import InfluenceLoss
 from benchmarl_reciprocator.influence.observed_balance import ObservedBalance
+from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
 
 __all__ = [
     "DEBITS",
@@ -24,10 +25,12 @@ __all__ = [
     "InfluenceLoss",
     "InfluenceSchedule",
     "ObservedBalance",
+    "ReservoirWriter",
+    "SharedInfluenceEstimator",
     "agreement",
-    "balance_change",
     "exact_influence",
     "influence_balance",
+    "next_balance",
     "reciprocal_reward",
     "unilateral_deviations",
     "value_influence",

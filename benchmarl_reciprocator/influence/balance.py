@@ -10,12 +10,19 @@ and entry ``[..., i, j]`` of a pairwise tensor reads "i towards j". Units are th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 DEBITS = ("none", "given", "given_and_own")
 RECIPROCAL_FORMS = ("product", "sign_balance", "sign_influence", "tanh_balance")
 OVER_OTHERS = ("mean", "sum")
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """``choices`` in words: ``"mean or sum"``."""
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
@@ -39,43 +46,45 @@ def value_influence(full: Tensor, left_out: Tensor) -> Tensor:
     """
     if left_out.shape != (*full.shape, full.shape[-1]):
         raise ValueError(
-            f"left_out must have shape [*B, N, N] = {(*full.shape, full.shape[-1])}, got {tuple(left_out.shape)}"
+            f"left_out must be of shape [*B, N, N] = {(*full.shape, full.shape[-1])}, but is {tuple(left_out.shape)}"
         )
     return full.unsqueeze(-2) - left_out
 
 
-def balance_change(value_influence: Tensor, *, debit: str = "given") -> Tensor:
-    """What one step adds to the influence balance, besides the discount.
+def next_balance(balance: Tensor, influence: Tensor, gamma: float, *, debit: str = "given") -> Tensor:
+    """The influence balance after one step that does not end an episode: the method's one recursion.
 
     Args:
-        value_influence (Tensor): ``[*B, N, N]``, ``[..., i, j]`` is the influence of ``i`` on ``j``.
+        balance (Tensor): balance before the step, ``[*B, N, N]``, ``[..., i, j]`` is what ``i`` owes ``j``.
+        influence (Tensor): value influence of the step, ``[*B, N, N]``, ``[..., i, j]`` of ``i`` on ``j``.
+        gamma (float): discount of the balance.
 
     Keyword Args:
         debit (str): what is taken off, see :func:`influence_balance`.
 
     Returns:
-        Tensor: ``[*B, N, N]``, ``[..., i, j]`` is the change of what ``i`` owes ``j``.
+        Tensor: balance after the step, ``[*B, N, N]``.
 
     Raises:
         ValueError: on an unknown ``debit``.
 
     Examples:
-        >>> balance_change(torch.tensor([[0.0, 1.0], [3.0, 0.0]]))
+        >>> next_balance(torch.zeros(2, 2), torch.tensor([[0.0, 1.0], [3.0, 0.0]]), gamma=0.9)
         tensor([[ 0.,  2.],
                 [-2.,  0.]])
     """
     if debit not in DEBITS:
-        raise ValueError(f"debit={debit!r} is unknown, allowed: {', '.join(DEBITS)}")
-    change = value_influence.transpose(-1, -2)
+        raise ValueError(f"debit must be {one_of(DEBITS)}, but is {debit!r}")
+    change = influence.transpose(-1, -2)
     if debit != "none":
-        change = change - value_influence
+        change = change - influence
     if debit == "given_and_own":
-        change = change - value_influence.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
-    return change
+        change = change - influence.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+    return gamma * balance + change
 
 
 def influence_balance(
-    value_influence: Tensor,
+    influence: Tensor,
     done: Tensor,
     gamma: float,
     initial: Tensor | None = None,
@@ -88,7 +97,7 @@ def influence_balance(
     at the start of an episode.
 
     Args:
-        value_influence (Tensor): ``[*B, T, N, N]``, ``[..., t, i, j]`` is the influence of ``i`` on ``j``.
+        influence (Tensor): value influence, ``[*B, T, N, N]``, ``[..., t, i, j]`` of ``i`` on ``j``.
         done (Tensor): boolean, ``[*B, T]`` or ``[*B, T, 1]``: whether the episode ends with step ``t``.
         gamma (float): discount of the balance, in ``[0, 1]``; 0 remembers one step only.
         initial (Tensor, optional): balance before the first step, ``[*B, N, N]``. Default: zero.
@@ -116,32 +125,33 @@ def influence_balance(
         tensor(0.)
     """
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma={gamma} is not allowed, allowed: 0 <= gamma <= 1")
-    if value_influence.ndim < 3 or value_influence.shape[-1] != value_influence.shape[-2]:
-        raise ValueError(f"value_influence must have shape [*B, T, N, N], got {tuple(value_influence.shape)}")
-    time_shape = value_influence.shape[:-2]
+        raise ValueError(f"gamma must be a number from 0 to 1, but is {gamma!r}")
+    if influence.ndim < 3 or influence.shape[-1] != influence.shape[-2]:
+        raise ValueError(f"influence must be of shape [*B, T, N, N], but is {tuple(influence.shape)}")
+    time_shape = influence.shape[:-2]
     if done.shape == (*time_shape, 1):
         done = done.squeeze(-1)
     if done.shape != time_shape:
-        raise ValueError(f"done must have shape [*B, T] = {tuple(time_shape)}, got {tuple(done.shape)}")
-    balance = torch.zeros_like(value_influence[..., 0, :, :])
+        raise ValueError(f"done must be of shape [*B, T] = {tuple(time_shape)}, but is {tuple(done.shape)}")
+    balance = torch.zeros_like(influence[..., 0, :, :])
     if initial is not None:
         if initial.shape != balance.shape:
-            raise ValueError(f"initial must have shape [*B, N, N] = {tuple(balance.shape)}, got {tuple(initial.shape)}")
+            raise ValueError(
+                f"initial must be of shape [*B, N, N] = {tuple(balance.shape)}, but is {tuple(initial.shape)}"
+            )
         balance = initial.to(balance)
 
-    change = balance_change(value_influence, debit=debit)
-    goes_on = (~done)[..., None, None].to(value_influence.dtype)
+    goes_on = (~done)[..., None, None].to(influence.dtype)
 
     before = []
     for t in range(time_shape[-1]):
         before.append(balance)
-        balance = (gamma * balance + change[..., t, :, :]) * goes_on[..., t, :, :]
+        balance = next_balance(balance, influence[..., t, :, :], gamma, debit=debit) * goes_on[..., t, :, :]
     return torch.stack(before, dim=-3), balance
 
 
 def reciprocal_reward(
-    value_influence: Tensor,
+    influence: Tensor,
     balance: Tensor,
     *,
     form: str = "product",
@@ -151,7 +161,7 @@ def reciprocal_reward(
     """Intrinsic reward for paying back: ``mean over j != i of b[i,j](t) VI[i->j](t)``.
 
     Args:
-        value_influence (Tensor): ``[*B, T, N, N]``, see :func:`influence_balance`.
+        influence (Tensor): ``[*B, T, N, N]``, see :func:`influence_balance`.
         balance (Tensor): ``[*B, T, N, N]``, the balance before each step.
 
     Keyword Args:
@@ -179,26 +189,26 @@ def reciprocal_reward(
         tensor([[6., 0.]])
     """
     if form not in RECIPROCAL_FORMS:
-        raise ValueError(f"form={form!r} is unknown, allowed: {', '.join(RECIPROCAL_FORMS)}")
+        raise ValueError(f"form must be {one_of(RECIPROCAL_FORMS)}, but is {form!r}")
     if over_others not in OVER_OTHERS:
-        raise ValueError(f"over_others={over_others!r} is unknown, allowed: {', '.join(OVER_OTHERS)}")
+        raise ValueError(f"over_others must be {one_of(OVER_OTHERS)}, but is {over_others!r}")
     if not 0 <= negative <= 1:
-        raise ValueError(f"negative={negative} is not allowed, allowed: 0 <= negative <= 1")
-    if value_influence.shape != balance.shape:
+        raise ValueError(f"negative must be a number from 0 to 1, but is {negative!r}")
+    if influence.shape != balance.shape:
         raise ValueError(
-            f"value_influence {tuple(value_influence.shape)} and balance {tuple(balance.shape)} "
-            "must have the same shape [*B, T, N, N]"
+            "influence and balance must be of the same shape [*B, T, N, N], but are "
+            f"{tuple(influence.shape)} and {tuple(balance.shape)}"
         )
-    n_agents = value_influence.shape[-1]
+    n_agents = influence.shape[-1]
     if n_agents < 2:
-        raise ValueError(f"reciprocity needs at least 2 agents, got {n_agents}")
+        raise ValueError(f"reciprocity needs at least 2 agents, but influence is of {n_agents}")
     if form == "sign_balance":
         balance = balance.sign()
     elif form == "tanh_balance":
         balance = balance.tanh()
     elif form == "sign_influence":
-        value_influence = value_influence.sign()
+        influence = influence.sign()
     balance = torch.where(balance < 0, negative * balance, balance)
     towards_others = 1 - torch.eye(n_agents, dtype=balance.dtype, device=balance.device)
-    total = (balance * value_influence * towards_others).sum(-1)
+    total = (balance * influence * towards_others).sum(-1)
     return total / (n_agents - 1) if over_others == "mean" else total

@@ -11,8 +11,6 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from benchmarl_reciprocator.influence.balance import value_influence
-
 
 class InfluenceEstimator(TensorDictModuleBase):
     """Predicts every agent's reward and discounted future, with all actions known and with each left out.
@@ -25,14 +23,8 @@ class InfluenceEstimator(TensorDictModuleBase):
     predictions average over what the agent usually does in that state: they are the counterfactual baselines of Zhou
     et al. 2024 (arXiv 2406.01641, section 4).
 
-    With ``share_params`` three networks serve all agents, each seen as the first of the row (as BenchMARL's
-    ``share_param_critic``, and for the same reasons: less to learn, from ``N`` times the data): one knows all actions,
-    one all but the first agent's, one none. It is more than an economy. A baseline of an agent's own is that agent's
-    habit, and what is habitual is no influence: who always takes is forgiven for it, who always gives gets no thanks.
-    The shared baseline is what agents in such a situation usually do, a norm, and whoever falls short of it does harm
-    for as long as it goes on. It is this package's own addition to the method.
-
-    Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward.
+    Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward, but for
+    :meth:`standardised`.
 
     Args:
         n_agents (int): number of agents ``N``, at least 2.
@@ -40,10 +32,6 @@ class InfluenceEstimator(TensorDictModuleBase):
         action_features (int): size ``A`` of one agent's action vector (one-hot for discrete actions).
         num_cells (sequence of int): widths of the hidden layers.
         future (bool): whether the future is predicted (``P = 2`` parts) besides the immediate reward (``P = 1``).
-        share_params (bool): whether all agents share one set of weights. The state must then hold the agents' parts in
-            a row, equally long, and after them ``common_features`` that belong to nobody; and turning the row must give
-            a situation of the same game.
-        common_features (int): see ``share_params``.
         encoder (TensorDictModuleBase, optional): writes the ``"state"`` entry ``[*B, S]`` from other entries,
             for example from images. Trained with the estimator.
         device (torch.device, optional): device of the parameters.
@@ -54,16 +42,17 @@ class InfluenceEstimator(TensorDictModuleBase):
     (0: immediate reward; 1: future, already discounted once, ``gamma F``).
 
     Raises:
-        ValueError: with fewer than two agents, an empty hidden layer, or a state to be shared that does not divide into
-            equal parts.
+        ValueError: with fewer than two agents, or an empty hidden layer.
 
     Examples:
         >>> from tensordict import TensorDict
+        >>> from benchmarl_reciprocator.influence import value_influence
         >>> estimator = InfluenceEstimator(n_agents=3, state_features=4, action_features=2)
         >>> data = TensorDict({"state": torch.zeros(8, 4), "action": torch.zeros(8, 3, 2)}, [8])
         >>> estimator(data)["prediction"].shape
         torch.Size([8, 5, 3, 2])
-        >>> estimator.value_influence(data).shape
+        >>> full, left_out = estimator.full(data).sum(-1), estimator.left_out(data).sum(-1)
+        >>> value_influence(full, left_out).shape
         torch.Size([8, 3, 3])
     """
 
@@ -74,27 +63,20 @@ class InfluenceEstimator(TensorDictModuleBase):
         action_features: int,
         num_cells: Sequence[int] = (64, 64),
         future: bool = True,
-        share_params: bool = False,
-        common_features: int = 0,
         encoder: TensorDictModuleBase | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         if n_agents < 2:
-            raise ValueError(f"n_agents={n_agents}: value influence needs at least 2 agents")
+            raise ValueError(f"n_agents must be an integer >= 2, but is {n_agents!r}")
         if any(cells < 1 for cells in num_cells):
-            raise ValueError(f"num_cells={list(num_cells)}: every layer needs at least 1 cell")
-        if share_params and (state_features - common_features) % n_agents:
-            raise ValueError(
-                f"state_features={state_features} without common_features={common_features} do not divide into equal "
-                f"parts for {n_agents} agents, as share_params=True needs"
-            )
+            raise ValueError(f"num_cells must be integers >= 1, but is {list(num_cells)!r}")
         self.n_agents = n_agents
         self.future = future
-        self.share_params = share_params
-        self.common_features = common_features
         self.n_parts = 2 if future else 1
-        self.n_networks = (1 if share_params else n_agents) + self.n_parts
+        # In this order: one that knows all actions, those that leave one out, and with a future one that knows none.
+        self.n_left_out = self.count_left_out(n_agents)
+        self.n_networks = self.n_left_out + self.n_parts
         self.encoder = encoder
         self.in_keys = [*(encoder.in_keys if encoder is not None else ["state"]), "action"]
         self.out_keys = ["prediction"]
@@ -118,57 +100,77 @@ class InfluenceEstimator(TensorDictModuleBase):
             self.weights.append(uniform(self.n_networks, n_in, n_out, bound=gain * bound))
             self.biases.append(uniform(self.n_networks, 1, n_out))
 
-        n_left_out = 1 if share_params else n_agents
         known = torch.ones(self.n_networks, n_agents, device=device)
-        known[1 : n_left_out + 1].fill_diagonal_(0)
-        known[n_left_out + 1 :] = 0
+        known[1 : self.n_left_out + 1].fill_diagonal_(0)
+        known[self.n_left_out + 1 :] = 0
+        self.known_actions: Tensor
         self.register_buffer("known_actions", known.repeat_interleave(action_features, dim=-1).unsqueeze(-1))
+        self.target_mean: Tensor
         self.register_buffer("target_mean", torch.zeros(n_agents, self.n_parts, device=device))
+        self.target_std: Tensor
         self.register_buffer("target_std", torch.ones(n_agents, self.n_parts, device=device))
-        seats = torch.arange(n_agents, device=device)
-        # Who is where in the row as seen from each seat, and the way back.
-        self.register_buffer("row_from_seat", (seats.unsqueeze(-1) + seats) % n_agents, persistent=False)
-        self.register_buffer("place_in_row", (seats - seats.unsqueeze(-1)) % n_agents, persistent=False)
-        if share_params:
-            features = torch.arange(state_features, device=device)
-            own = features[: state_features - common_features].unflatten(0, (n_agents, -1))
-            common = features[own.numel() :].expand(n_agents, -1)
-            state_from_seat = torch.cat([own[self.row_from_seat].flatten(1), common], dim=-1)
-            self.register_buffer("state_from_seat", state_from_seat, persistent=False)
+
+    @staticmethod
+    def count_left_out(n_agents: int) -> int:
+        """Number of networks that leave out one agent's action."""
+        return n_agents
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write ``"prediction"``, see the class."""
-        return tensordict.set("prediction", self.denormalise(self.normalised(tensordict)))
+        return tensordict.set("prediction", self.denormalise(self.standardised(tensordict)))
 
-    def normalised(self, tensordict: TensorDictBase, kinds: slice = slice(None), seats: Tensor | None = None) -> Tensor:
-        """Predictions of standardised targets by the chosen kinds, ``[*B, V, N, P]``.
+    def standardised(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
+        """All predictions of standardised targets, ``[*B, V, N, P]``: :meth:`full`, :meth:`left_out` and, where the
+        future is predicted, those that know no action.
 
-        Kind 0 knows all actions, 1 leaves out each agent's in turn, 2 knows none. Where parameters are shared,
-        ``seats`` (default: all) are those from which the row is seen, and whose actions kind 1 leaves out.
+        Args:
+            tensordict (TensorDictBase): with the keys that the class reads, any batch size ``*B``.
+            seats (Tensor, optional): see :class:`SharedInfluenceEstimator`, which alone has a use for it.
         """
+        return self._predict(tensordict, slice(0, self.n_networks), seats)
+
+    def full(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
+        """Predictions given the whole joint action, ``[*B, N, P]``, in units of reward. Arguments as
+        :meth:`standardised`.
+        """
+        return self.denormalise(self._predict(tensordict, slice(0, 1), seats)).squeeze(-3)
+
+    def left_out(self, tensordict: TensorDictBase) -> Tensor:
+        """Counterfactual baselines, ``[*B, N, N, P]``, in units of reward: ``[..., i, j, :]`` is predicted for agent
+        ``j`` with agent ``i``'s action left out. Arguments as :meth:`standardised`.
+        """
+        return self.denormalise(self._predict(tensordict, slice(1, self.n_left_out + 1)))
+
+    def full_and_left_out(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """:meth:`full` and :meth:`left_out` in one pass, which takes little longer than one of them."""
+        prediction = self.denormalise(self._predict(tensordict, slice(0, self.n_left_out + 1)))
+        return prediction[..., 0, :, :], prediction[..., 1:, :, :]
+
+    def state_value(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
+        """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``.
+        Arguments as :meth:`standardised`; ``"action"`` is not read.
+
+        Raises:
+            RuntimeError: if the estimator does not predict the future.
+        """
+        if not self.future:
+            raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
+        prediction = self._predict(tensordict, slice(self.n_left_out + 1, self.n_networks), seats)
+        return self.denormalise(prediction).sum(-1).squeeze(-2)
+
+    def sample_seats(self) -> Tensor | None:
+        """Seats for one gradient step, see :class:`SharedInfluenceEstimator`; ``None``: all."""
+        return None
+
+    def _predict(self, tensordict: TensorDictBase, networks: slice, seats: Tensor | None = None) -> Tensor:
+        """Predictions of standardised targets by some of the networks, ``[*B, V, N, P]``."""
         action = tensordict.get("action", None)
         if self.encoder is not None:
             tensordict = self.encoder(tensordict.select(*self.encoder.in_keys))
-        state = tensordict.get("state")
-        kinds = range(1 + self.n_parts)[kinds]
-        if self.share_params:
-            return self._from_seats(state, action, kinds, slice(None) if seats is None else seats)
-        ends = (0, 1, self.n_agents + 1, self.n_agents + 2)
-        return self._stacked(state, action, slice(ends[kinds.start], ends[kinds.stop]))
+        return self._run(tensordict.get("state"), action, networks, seats)
 
-    def _from_seats(self, state: Tensor, action: Tensor | None, kinds: range, seats: Tensor | slice) -> Tensor:
-        row, place = self.row_from_seat[seats], self.place_in_row[seats]
-        # Columns of a matrix are much faster to pick than those of more dimensions, or rows by an index of two.
-        rows = state.reshape(-1, state.shape[-1]).index_select(-1, self.state_from_seat[seats].flatten())
-        rows = rows.view(*state.shape[:-1], *row.shape[:-1], -1)
-        if action is not None:
-            action = action.index_select(-2, row.flatten()).unflatten(-2, row.shape)
-        seen = self._stacked(rows, action, slice(kinds.start, kinds.stop))
-        # [*B, seat, kind, place in its row, P] -> [*B, kind, seat, agent, P]
-        seen = seen.gather(-2, place[:, None, :, None].expand_as(seen)).transpose(-3, -4)
-        by_kind = dict(zip(kinds, seen.unbind(-4)))
-        # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
-        return torch.cat([x if kind == 1 else x.mean(-3, keepdim=True) for kind, x in by_kind.items()], dim=-3)
+    def _run(self, state: Tensor, action: Tensor | None, networks: slice, seats: Tensor | None) -> Tensor:
+        return self._stacked(state, action, networks)
 
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
         batch_shape = state.shape[:-1]
@@ -185,31 +187,6 @@ class InfluenceEstimator(TensorDictModuleBase):
         for weight, bias in zip(self.weights[1:], self.biases[1:]):
             hidden = torch.bmm(hidden.relu_(), weight[networks]).add_(bias[networks])
         return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
-
-    def state_value(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
-        """Value of the state for every agent: reward plus discounted future with no action known, ``[*B, N]``.
-
-        Where parameters are shared, it is the mean of what is predicted from each of ``seats`` (default: all).
-
-        Raises:
-            RuntimeError: if the estimator does not predict the future.
-        """
-        if not self.future:
-            raise RuntimeError("an estimator without the future part knows no state value, build it with future=True")
-        return self.denormalise(self.normalised(tensordict, slice(2, None), seats)).sum(-1).squeeze(-2)
-
-    def value_influence(self, tensordict: TensorDictBase) -> Tensor:
-        """Value influence of the actions in ``tensordict``: on the reward and, where it is predicted, on the future.
-
-        Args:
-            tensordict (TensorDictBase): with the keys that the class reads, any batch size ``*B``.
-
-        Returns:
-            Tensor: ``[*B, N, N]``, entry ``[..., i, j]`` is the influence of ``i`` on ``j``, in units of reward.
-        """
-        prediction = self.denormalise(self.normalised(tensordict, slice(0, 2)))
-        predicted = prediction.sum(-1)
-        return value_influence(predicted[..., 0, :], predicted[..., 1:, :])
 
     def normalise(self, target: Tensor) -> Tensor:
         """Standardise targets ``[*B, N, P]``."""
@@ -230,12 +207,6 @@ class InfluenceEstimator(TensorDictModuleBase):
         Args:
             error (Tensor): mean of standardised targets minus predictions, ``[V, N, P]``.
         """
-        if self.share_params:
-            # The same for all agents, as the weights are; what a network predicts for whom depends on the place.
-            every, one, none = error[:1], error[1 : self.n_agents + 1], error[self.n_agents + 1 :]
-            one = one.gather(-2, self.row_from_seat.unsqueeze(-1).expand_as(one)).mean(0, keepdim=True)
-            every, none = (x.mean(-2, keepdim=True).expand(-1, self.n_agents, -1) for x in (every, none))
-            error = torch.cat([every, one, none])
         self.biases[-1].add_(error.flatten(1).unsqueeze(1))
 
     @torch.no_grad()
@@ -248,11 +219,9 @@ class InfluenceEstimator(TensorDictModuleBase):
             target (Tensor): targets, ``[*B, N, P]``.
             eps (float): smallest deviation, in units of reward: a constant target is left unscaled.
         """
-        flat = target.reshape(-1, *self.target_mean.shape)
-        if self.share_params:
-            flat = flat.flatten(0, 1).unsqueeze(1)
-        mean = flat.mean(0).expand_as(self.target_mean)
-        std = flat.std(0, unbiased=False).expand_as(self.target_std)
+        pooled = self._pooled(target)
+        mean = pooled.mean(0).expand_as(self.target_mean)
+        std = pooled.std(0, unbiased=False).expand_as(self.target_std)
         std = torch.where(std > eps, std, torch.ones_like(std))
         ratio = (self.target_std / std).flatten()
         shift = ((self.target_mean - mean) / std).flatten()
@@ -262,3 +231,109 @@ class InfluenceEstimator(TensorDictModuleBase):
         self.biases[-1].mul_(ratio).add_(shift)
         self.target_mean.copy_(mean)
         self.target_std.copy_(std)
+
+    def _pooled(self, target: Tensor) -> Tensor:
+        """What mean and deviation are taken over, in the first dimension: here every agent's targets by themselves."""
+        return target.reshape(-1, *self.target_mean.shape)
+
+
+class SharedInfluenceEstimator(InfluenceEstimator):
+    """An :class:`InfluenceEstimator` with one set of weights for all agents, each seen as the first of the row.
+
+    As with BenchMARL's ``share_param_critic``, there is less to learn, from ``N`` times the data. Three networks serve
+    all agents: one knows all actions, one all but the first agent's, one none. It is more than an economy. A baseline
+    of an agent's own is that agent's habit, and what is habitual is no influence: who always takes is forgiven for it,
+    who always gives gets no thanks. The shared baseline is what agents in such a situation usually do, a norm, and
+    whoever falls short of it does harm for as long as it goes on. It is this package's own addition to the method.
+
+    The state must hold the agents' parts in a row, equally long, and after them ``common_features`` that belong to
+    nobody; and turning the row must give a situation of the same game.
+
+    Where a method takes ``seats`` (integers ``[K]``; default: all), these are the seats from which the row is seen and
+    whose actions are left out: ``V = K + 2``. What leaves nobody in particular out is predicted from every seat, and
+    the mean taken.
+
+    Args:
+        n_agents, state_features, action_features, num_cells, future, encoder, device: see :class:`InfluenceEstimator`.
+        common_features (int): features at the end of the state that belong to no agent.
+
+    Raises:
+        ValueError: also if the state does not divide into equal parts.
+
+    Examples:
+        >>> from tensordict import TensorDict
+        >>> estimator = SharedInfluenceEstimator(n_agents=3, state_features=7, action_features=2, common_features=1)
+        >>> data = TensorDict({"state": torch.zeros(8, 7), "action": torch.zeros(8, 3, 2)}, [8])
+        >>> estimator(data)["prediction"].shape, estimator.n_networks
+        (torch.Size([8, 5, 3, 2]), 3)
+    """
+
+    def __init__(
+        self,
+        n_agents: int,
+        state_features: int,
+        action_features: int,
+        num_cells: Sequence[int] = (64, 64),
+        future: bool = True,
+        common_features: int = 0,
+        encoder: TensorDictModuleBase | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(n_agents, state_features, action_features, num_cells, future, encoder, device)
+        if (state_features - common_features) % n_agents:
+            raise ValueError(
+                f"state_features without common_features must be a multiple of n_agents={n_agents}, equal parts for "
+                f"all, but is {state_features} - {common_features}"
+            )
+        seats = torch.arange(n_agents, device=device)
+        # Who is where in the row as seen from each seat, and the way back.
+        self.row_from_seat: Tensor
+        self.register_buffer("row_from_seat", (seats.unsqueeze(-1) + seats) % n_agents, persistent=False)
+        self.place_in_row: Tensor
+        self.register_buffer("place_in_row", (seats - seats.unsqueeze(-1)) % n_agents, persistent=False)
+        features = torch.arange(state_features, device=device)
+        own = features[: state_features - common_features].unflatten(0, (n_agents, -1))
+        common = features[own.numel() :].expand(n_agents, -1)
+        self.state_from_seat: Tensor
+        state_from_seat = torch.cat([own[self.row_from_seat].flatten(1), common], dim=-1)
+        self.register_buffer("state_from_seat", state_from_seat, persistent=False)
+
+    @staticmethod
+    def count_left_out(n_agents: int) -> int:
+        """One, for the first of the row."""
+        return 1
+
+    def sample_seats(self) -> Tensor | None:
+        """Two seats drawn at random, so that a step takes no longer with many agents; ``None`` where there are two."""
+        if self.n_agents == 2:
+            return None
+        return torch.randperm(self.n_agents, device=self.target_mean.device)[:2]
+
+    def _run(self, state: Tensor, action: Tensor | None, networks: slice, seats: Tensor | None) -> Tensor:
+        chosen = slice(None) if seats is None else seats
+        row, place = self.row_from_seat[chosen], self.place_in_row[chosen]
+        # Columns of a matrix are much faster to pick than those of more dimensions, or rows by an index of two.
+        rows = state.reshape(-1, state.shape[-1]).index_select(-1, self.state_from_seat[chosen].flatten())
+        rows = rows.view(*state.shape[:-1], *row.shape[:-1], -1)
+        if action is not None:
+            action = action.index_select(-2, row.flatten()).unflatten(-2, row.shape)
+        seen = self._stacked(rows, action, networks)
+        # [*B, seat, network, place in its row, P] -> [*B, network, seat, agent, P]
+        seen = seen.gather(-2, place[:, None, :, None].expand_as(seen)).transpose(-3, -4)
+        # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
+        by_network = zip(range(networks.start, networks.stop), seen.unbind(-4))
+        return torch.cat([x if network == 1 else x.mean(-3, keepdim=True) for network, x in by_network], dim=-3)
+
+    @torch.no_grad()
+    def shift(self, error: Tensor) -> None:
+        """As in :class:`InfluenceEstimator`, by the same for all agents, as the weights are: what a network predicts
+        for whom depends on the place in the row.
+        """
+        every, one, none = error[:1], error[1 : self.n_agents + 1], error[self.n_agents + 1 :]
+        one = one.gather(-2, self.row_from_seat.unsqueeze(-1).expand_as(one)).mean(0, keepdim=True)
+        every, none = (x.mean(-2, keepdim=True).expand(-1, self.n_agents, -1) for x in (every, none))
+        super().shift(torch.cat([every, one, none]))
+
+    def _pooled(self, target: Tensor) -> Tensor:
+        """All agents' targets together."""
+        return super()._pooled(target).flatten(0, 1).unsqueeze(1)

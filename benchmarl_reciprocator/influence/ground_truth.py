@@ -60,7 +60,7 @@ def exact_influence(outcome: Tensor, policy: Tensor, action: Tensor) -> Tensor:
     """
     if outcome.shape != (*policy.shape, action.shape[-1]) or action.shape != policy.shape[:-1]:
         raise ValueError(
-            "outcome, policy and action must have shapes [*B, N, A, N], [*B, N, A] and [*B, N], got "
+            "outcome, policy and action must be of shapes [*B, N, A, N], [*B, N, A] and [*B, N], but are "
             f"{tuple(outcome.shape)}, {tuple(policy.shape)} and {tuple(action.shape)}"
         )
     chosen = torch.zeros_like(policy).scatter(-1, action.unsqueeze(-1), 1.0)
@@ -89,7 +89,7 @@ def agreement(estimate: Tensor, truth: Tensor) -> dict[str, float]:
     """
     if estimate.shape != truth.shape or truth.ndim < 2 or truth.shape[-1] != truth.shape[-2]:
         raise ValueError(
-            f"estimate and truth must have the same shape [*B, N, N], got {tuple(estimate.shape)} and "
+            f"estimate and truth must be of the same shape [*B, N, N], but are {tuple(estimate.shape)} and "
             f"{tuple(truth.shape)}"
         )
     others = ~torch.eye(truth.shape[-1], dtype=torch.bool, device=truth.device)

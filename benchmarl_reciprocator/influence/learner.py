@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
+from tensordict.utils import NestedKey
+from torch import Tensor
 from torchrl.data import LazyTensorStorage, ReplayBuffer
+from torchrl.data.replay_buffers.writers import RoundRobinWriter
 from torchrl.objectives import HardUpdate, SoftUpdate
 
+from benchmarl_reciprocator.influence.balance import value_influence
 from benchmarl_reciprocator.influence.loss import InfluenceLoss
+from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
 
 
 @dataclass
@@ -33,15 +38,15 @@ class InfluenceSchedule:
         max_grad_norm (float): the gradient's norm is clipped to this.
     """
 
-    buffer_batches: int
-    buffer_reservoir: bool
-    target_period: int
-    warmup: int
-    polyak_tau: float
-    lr: float
-    epochs: int
-    minibatch_size: int
-    max_grad_norm: float
+    buffer_batches: int = 20
+    buffer_reservoir: bool = True
+    target_period: int = 1
+    warmup: int = 0
+    polyak_tau: float = 1.0
+    lr: float = 0.005
+    epochs: int = 1
+    minibatch_size: int = 1024
+    max_grad_norm: float = 10.0
 
 
 class InfluenceLearner:
@@ -54,7 +59,7 @@ class InfluenceLearner:
     Examples:
         >>> from benchmarl_reciprocator.influence import InfluenceEstimator
         >>> loss = InfluenceLoss(InfluenceEstimator(n_agents=2, state_features=1, action_features=2), gamma=0.9)
-        >>> learner = InfluenceLearner(loss, InfluenceSchedule(3, False, 1, 0, 1.0, 0.01, 1, 64, 10.0))
+        >>> learner = InfluenceLearner(loss, InfluenceSchedule(epochs=2))
         >>> batch = TensorDict({
         ...     "state": torch.zeros(4, 8, 1), "action": torch.zeros(4, 8, 2, 2),
         ...     "next": {"state": torch.zeros(4, 8, 1), "reward": torch.zeros(4, 8, 2),
@@ -62,7 +67,7 @@ class InfluenceLearner:
         ...              "terminated": torch.zeros(4, 8, 1, dtype=torch.bool)},
         ... }, [4, 8])
         >>> metrics = learner.observe(batch)
-        >>> learner.value_influence(batch).shape
+        >>> learner.influence(batch).shape
         torch.Size([4, 8, 2, 2])
     """
 
@@ -76,9 +81,9 @@ class InfluenceLearner:
             self.target_updater = HardUpdate(loss, value_network_update_interval=0)
         self.batches_seen = 0
         self.fits = 0
-        self._buffer: ReplayBuffer | None = None
+        # What the estimator is fitted on, trajectories [T]; none before the first batch
+        self.buffer: ReplayBuffer | None = None
         self._trajectories_per_batch = 0
-        self._trajectories_seen = 0
 
     @property
     def warming_up(self) -> bool:
@@ -102,8 +107,8 @@ class InfluenceLearner:
         reward = batch.get(("next", "reward"))
         if not torch.isfinite(reward).all():
             raise ValueError(
-                "the collected rewards hold NaN or infinite values "
-                f"({int((~torch.isfinite(reward)).sum())} of {reward.numel()}), allowed: finite numbers"
+                "the collected rewards must be finite numbers, but "
+                f"{int((~torch.isfinite(reward)).sum())} of {reward.numel()} are NaN or infinite"
             )
         batch = batch.select(*self._stored_keys()).detach()
         self._extend(batch)
@@ -118,17 +123,26 @@ class InfluenceLearner:
 
     def forget(self) -> None:
         """Empty the buffer: the estimator is fitted on what comes from here on. What it has learned stays."""
-        self._trajectories_seen = 0
-        if self._buffer is not None:
-            self._buffer.empty()
+        if self.buffer is not None:
+            self.buffer.empty()
 
-    def value_influence(self, batch: TensorDictBase) -> torch.Tensor:
-        """Value influence in a batch ``[*B, T]`` by the lagged baselines: ``[*B, T, N, N]``, ``[..., i, j]``
-        of ``i`` on ``j``.
+    @torch.no_grad()
+    def influence(self, batch: TensorDictBase) -> Tensor:
+        """Value influence in a batch by the lagged baselines, see
+        :func:`~benchmarl_reciprocator.influence.value_influence`.
+
+        Args:
+            batch (TensorDictBase): ``[*B]`` with the estimator's inputs.
+
+        Returns:
+            Tensor: ``[*B, N, N]``, ``[..., i, j]`` is the influence of ``i`` on ``j``, on the reward and, where it is
+            predicted, on the discounted future, in units of reward.
         """
-        return self.loss.value_influence(batch)
+        with self.loss.lagged() as estimator:
+            full, left_out = estimator.full_and_left_out(batch)
+        return value_influence(full.sum(-1), left_out.sum(-1))
 
-    def _stored_keys(self) -> list:
+    def _stored_keys(self) -> list[NestedKey]:
         network = self.loss.estimator_network
         inputs = list(network.in_keys)
         keys = [*inputs, ("next", "reward")]
@@ -140,35 +154,23 @@ class InfluenceLearner:
 
     def _extend(self, batch: TensorDictBase) -> None:
         trajectories = batch.reshape(-1, batch.shape[-1])
-        if self._buffer is None:
-            self._make_buffer(trajectories.shape[0])
-        if not self.schedule.buffer_reservoir:
-            self._buffer.extend(trajectories)
-            return
-        free = self.schedule.buffer_batches * self._trajectories_per_batch - len(self._buffer)
-        early, late = trajectories[:free], trajectories[free:]
-        if len(early):
-            self._buffer.extend(early)
-        if len(late):
-            # All that were ever seen have the same chance of being in the buffer.
-            seen = self._trajectories_seen + len(early) + 1 + torch.arange(len(late), device=late.device)
-            place = (torch.rand(len(late), device=late.device) * seen).long()
-            stays = place < len(self._buffer)
-            if stays.any():
-                self._buffer[place[stays]] = late[stays]
-        self._trajectories_seen += len(trajectories)
+        if self.buffer is None:
+            self.buffer = self._make_buffer(len(trajectories))
+        self.buffer.extend(trajectories)
 
-    def _make_buffer(self, trajectories_per_batch: int) -> None:
+    def _make_buffer(self, trajectories_per_batch: int) -> ReplayBuffer:
         self._trajectories_per_batch = trajectories_per_batch
-        self._buffer = ReplayBuffer(
+        return ReplayBuffer(
             storage=LazyTensorStorage(
                 self.schedule.buffer_batches * trajectories_per_batch,
                 device=self.loss.estimator_network.target_mean.device,
             ),
+            writer=ReservoirWriter() if self.schedule.buffer_reservoir else RoundRobinWriter(),
         )
 
     def _fit(self, frames: int) -> dict[str, float]:
-        network, stored = self.loss.estimator_network, self._buffer[:]
+        assert self.buffer is not None
+        network, stored = self.loss.estimator_network, self.buffer[:]
         wanted = self.schedule.epochs * self._trajectories_per_batch
         device = network.target_mean.device
         if wanted < len(stored):
@@ -185,7 +187,7 @@ class InfluenceLearner:
         stored = stored.select(*network.in_keys).reshape(-1)
         target = target.flatten(0, 1)
 
-        def minibatch(index: torch.Tensor) -> TensorDictBase:
+        def minibatch(index: Tensor) -> TensorDictBase:
             return stored[frames_chosen[index]].set("target", target[index])
 
         size = min(self.schedule.minibatch_size, len(target))
@@ -214,29 +216,29 @@ class InfluenceLearner:
                 fills its buffer anew.
         """
         buffer = None
-        if with_buffer and self._buffer is not None:
+        if with_buffer and self.buffer is not None:
             # The buffer's own state would hold its whole capacity, filled or not.
-            buffer = {"content": self._buffer[:].to_dict(), "writer": dict(self._buffer.writer.state_dict())}
+            buffer = {"content": self.buffer[:].to_dict(), "writer": dict(self.buffer.writer.state_dict())}
         return {
             "loss": dict(self.loss.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "batches_seen": self.batches_seen,
             "fits": self.fits,
             "trajectories_per_batch": self._trajectories_per_batch,
-            "trajectories_seen": self._trajectories_seen if with_buffer else 0,
             "buffer": buffer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state that :meth:`state_dict` gave."""
-        self.loss.load_state_dict(state["loss"])
+        # Of older versions there are tables of seats beside the parameters.
+        known = self.loss.state_dict()
+        self.loss.load_state_dict({key: value for key, value in state["loss"].items() if key in known})
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches_seen = state["batches_seen"]
         self.fits = state["fits"]
-        self._trajectories_seen = state["trajectories_seen"]
-        self._buffer = None
+        self.buffer = None
         if state["buffer"] is not None:
             content = state["buffer"]["content"]
-            self._make_buffer(state["trajectories_per_batch"])
-            self._buffer.extend(TensorDict(content, batch_size=content["next"]["reward"].shape[:-1]))
-            self._buffer.writer.load_state_dict(state["buffer"]["writer"])
+            self.buffer = self._make_buffer(state["trajectories_per_batch"])
+            self.buffer.extend(TensorDict(content, batch_size=content["next"]["reward"].shape[:-1]))
+            self.buffer.writer.load_state_dict(state["buffer"]["writer"])

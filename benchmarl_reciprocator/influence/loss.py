@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase, TensorDictParams
@@ -19,9 +21,9 @@ class InfluenceLoss(LossModule):
     """Squared error of all predictions of an :class:`InfluenceEstimator`, full and counterfactual.
 
     The mean is the quantity that a counterfactual baseline is defined by, hence the squared error. The loss keeps
-    target parameters: value influence is read off those, so that a baseline is refreshed only when a target updater
-    of TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says so. The lag
-    keeps a recent change of an agent's behaviour visible as influence instead of explaining it away.
+    target parameters (:meth:`lagged`): value influence is read off those, so that a baseline is refreshed only when a
+    target updater of TorchRL (:class:`~torchrl.objectives.HardUpdate`, :class:`~torchrl.objectives.SoftUpdate`) says
+    so. The lag keeps a recent change of an agent's behaviour visible as influence instead of explaining it away.
 
     Args:
         estimator_network (InfluenceEstimator): the estimator.
@@ -75,7 +77,7 @@ class InfluenceLoss(LossModule):
         super().__init__()
         for name, value in (("gamma", gamma), ("lmbda", lmbda)):
             if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value} is not allowed, allowed: 0 <= {name} <= 1")
+                raise ValueError(f"{name} must be a number from 0 to 1, but is {value!r}")
         self.convert_to_functional(estimator_network, "estimator_network", create_target_params=True)
         self.gamma = gamma
         self.lmbda = lmbda
@@ -89,23 +91,28 @@ class InfluenceLoss(LossModule):
     def out_keys(self) -> list[str]:
         return ["loss_reward", "loss_future"] if self.future else ["loss_reward"]
 
-    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+    @contextmanager
+    def fitted(self) -> Iterator[InfluenceEstimator]:
+        """The estimator with the parameters that are trained, as long as the context lasts."""
         with self.estimator_network_params.to_module(self.estimator_network):
-            error = self._error(tensordict, self._some_seats()).pow(2)
+            yield self.estimator_network
+
+    @contextmanager
+    def lagged(self) -> Iterator[InfluenceEstimator]:
+        """The estimator with the target parameters, by which value influence is told, as long as the context lasts."""
+        with self.target_estimator_network_params.to_module(self.estimator_network):
+            yield self.estimator_network
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        with self.fitted() as estimator:
+            error = self._error(tensordict, estimator.sample_seats()).pow(2)
         losses = error.flatten(0, -4).mean((0, 2)).sum(0)
         return TensorDict(dict(zip(self.out_keys, losses)), [])
-
-    def _some_seats(self) -> Tensor | None:
-        """Two seats drawn at random where parameters are shared, so that many agents take no longer; else all."""
-        network = self.estimator_network
-        if not network.share_params or network.n_agents == 2:
-            return None
-        return torch.randperm(network.n_agents, device=network.target_mean.device)[:2]
 
     def _error(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
         """Standardised targets minus predictions, ``[*B, V, N, P]``."""
         target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
-        return target.unsqueeze(-3) - self.estimator_network.normalised(tensordict, seats=seats)
+        return target.unsqueeze(-3) - self.estimator_network.standardised(tensordict, seats)
 
     @torch.no_grad()
     def targets(self, tensordict: TensorDictBase) -> Tensor:
@@ -126,8 +133,8 @@ class InfluenceLoss(LossModule):
         reward = tensordict.get(("next", self.tensor_keys.reward))
         if not self.future:
             return reward.unsqueeze(-1)
-        with self.estimator_network_params.to_module(self.estimator_network):
-            next_value = self.estimator_network.state_value(tensordict.get("next"), self._some_seats())
+        with self.fitted() as estimator:
+            next_value = estimator.state_value(tensordict.get("next"), estimator.sample_seats())
         # The vectorised estimate divides by gamma * lmbda.
         estimate = vec_td_lambda_return_estimate if self.gamma * self.lmbda > 0 else td_lambda_return_estimate
         returns = estimate(
@@ -141,21 +148,15 @@ class InfluenceLoss(LossModule):
         return torch.stack([reward, returns - reward], dim=-1)
 
     @torch.no_grad()
-    def value_influence(self, tensordict: TensorDictBase) -> Tensor:
-        """Value influence by the target parameters, ``[*B, N, N]``, see :meth:`InfluenceEstimator.value_influence`."""
-        with self.target_estimator_network_params.to_module(self.estimator_network):
-            return self.estimator_network.value_influence(tensordict)
-
-    @torch.no_grad()
     def update_normalisation(self, target: Tensor) -> None:
         """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`.
 
         No prediction changes. The target parameters follow, since TorchRL's updaters copy trained entries only and
         mixing weights made for different units would be wrong.
         """
-        for params in (self.estimator_network_params, self.target_estimator_network_params):
-            with params.to_module(self.estimator_network):
-                self.estimator_network.update_normalisation(target)
+        for parameters in (self.fitted, self.lagged):
+            with parameters() as estimator:
+                estimator.update_normalisation(target)
 
     @torch.no_grad()
     def centre(self, batches: Sequence[TensorDictBase]) -> None:
@@ -164,10 +165,10 @@ class InfluenceLoss(LossModule):
         Args:
             batches (sequence of TensorDictBase): together what the mean is taken over, as for :meth:`forward`.
         """
-        with self.estimator_network_params.to_module(self.estimator_network):
+        with self.fitted() as estimator:
             frames = sum(batch.numel() for batch in batches)
             error = sum(self._error(batch).flatten(0, -4).sum(0) for batch in batches) / frames
-            self.estimator_network.shift(error)
+            estimator.shift(error)
 
     @torch.no_grad()
     def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
@@ -181,14 +182,13 @@ class InfluenceLoss(LossModule):
                 ``nan`` where the target does not vary.
         """
         target = tensordict.get(self.tensor_keys.target)
-        with self.estimator_network_params.to_module(self.estimator_network):
-            network = self.estimator_network
-            prediction = network.denormalise(network.normalised(tensordict, slice(0, 1), self._some_seats()))
-        error = (prediction.squeeze(-3) - target).pow(2).flatten(0, -3).mean(0)
+        with self.fitted() as estimator:
+            prediction = estimator.full(tensordict, estimator.sample_seats())
+        error = (prediction - target).pow(2).flatten(0, -3).mean(0)
         variance = target.flatten(0, -3).var(0, unbiased=False)
         varies = variance > 1e-8
         share = torch.where(varies, 1 - error / variance, torch.nan).nanmean(0)
         return dict(zip(("reward", "future"), share))
 
-    def make_value_estimator(self, *args, **kwargs) -> None:
+    def make_value_estimator(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("the targets of InfluenceLoss come from InfluenceLoss.targets")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchrl.data import TensorSpec, Unbounded
 from torchrl.envs.transforms import Transform
 
-from benchmarl_reciprocator.influence.balance import balance_change
+from benchmarl_reciprocator.influence.balance import next_balance
 
 BALANCE_KEY = "influence_balance"
 STEP_KEY = "influence_step"
@@ -28,7 +28,7 @@ class ObservedBalance(Transform):
     the influence of the agent's answer.
 
     Args:
-        value_influence (callable): value influence ``[*B, N, N]`` of a step, from the environment's tensordict
+        influence (callable): value influence ``[*B, N, N]`` of a step, from the environment's tensordict
             ``[*B]`` with observations and actions and the number of steps ``[*B]`` that the episode has had.
         n_agents (int): number of agents ``N``.
         shown_to (mapping): agents by the key under which they see their balance: ``{("agent_0", "balance"):
@@ -60,7 +60,7 @@ class ObservedBalance(Transform):
 
     def __init__(
         self,
-        value_influence: Callable[[TensorDictBase, Tensor], Tensor],
+        influence: Callable[[TensorDictBase, Tensor], Tensor],
         n_agents: int,
         shown_to: Mapping[NestedKey, slice],
         *,
@@ -69,7 +69,7 @@ class ObservedBalance(Transform):
         scale: float = 1.0,
     ) -> None:
         super().__init__(in_keys=[], out_keys=[BALANCE_KEY, STEP_KEY, *shown_to])
-        self.value_influence = value_influence
+        self.influence = influence
         self.n_agents = n_agents
         self.shown_to = dict(shown_to)
         self.gamma = gamma
@@ -92,8 +92,8 @@ class ObservedBalance(Transform):
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         balance, step = tensordict.get(BALANCE_KEY), tensordict.get(STEP_KEY)
-        influence = self.value_influence(tensordict, step.squeeze(-1))
-        balance = self.gamma * balance + balance_change(influence, debit=self.debit)
+        influence = self.influence(tensordict, step.squeeze(-1))
+        balance = next_balance(balance, influence, self.gamma, debit=self.debit)
         return self._write(next_tensordict, balance, step + 1)
 
     def _write(self, tensordict: TensorDictBase, balance: Tensor, step: Tensor) -> TensorDictBase:

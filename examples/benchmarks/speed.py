@@ -193,12 +193,9 @@ def estimator_rows(n_agents: int, device: str, iterations: int = 4) -> list[dict
             buffer_batches=3,
             buffer_reservoir=False,
             target_period=2,
-            warmup=0,
-            polyak_tau=1.0,
             lr=0.01,
             epochs=60,
             minibatch_size=4096,
-            max_grad_norm=10.0,
         )
         learner = InfluenceLearner(InfluenceLoss(estimator, gamma=0.99), schedule)
         batch = joint_batch(1024, n_agents, device)
@@ -208,7 +205,7 @@ def estimator_rows(n_agents: int, device: str, iterations: int = 4) -> list[dict
             marks = [time.process_time()]
             metrics = learner.observe(batch)
             marks.append(time.process_time())
-            influence = learner.value_influence(batch)
+            influence = learner.influence(batch)
             marks.append(time.process_time())
             balance, _ = influence_balance(influence, batch["next", "done"], 0.99)
             reciprocal_reward(influence, balance)

@@ -1,32 +1,85 @@
-"""The options of what makes a policy-gradient learner a Reciprocator."""
+"""The options of what makes a policy-gradient learner a Reciprocator, each declared with what its value must be."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from benchmarl.models import model_config_registry
 
 from benchmarl_reciprocator.influence import DEBITS, OVER_OTHERS, RECIPROCAL_FORMS
+from benchmarl_reciprocator.influence.balance import one_of
+
+# What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
+# The words are made when they are needed: the models that there are may be more by then.
+Metadata = dict[str, Callable[..., Any]]
+
+
+def integer(least: int) -> Metadata:
+    """An integer ``>= least``."""
+    return {"must_be": lambda: f"an integer >= {least}", "valid": lambda value: _is_integer(value, least)}
+
+
+def integers(least: int) -> Metadata:
+    """A list of integers ``>= least``."""
+    return {
+        "must_be": lambda: f"a list of integers >= {least}",
+        "valid": lambda value: isinstance(value, list | tuple) and all(_is_integer(one, least) for one in value),
+    }
+
+
+def number(
+    *, above: float | None = None, least: float | None = None, most: float | None = None, null: bool = False
+) -> Metadata:
+    """A number ``> above``, ``>= least`` and ``<= most``, or where ``null`` none."""
+    bounds = {">": above, ">=": least, "<=": most}
+    said = f"a number {' and '.join(f'{sign} {bound}' for sign, bound in bounds.items() if bound is not None)}"
+
+    def valid(value: Any) -> bool:
+        if value is None:
+            return null
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (above is None or value > above)
+            and (least is None or value >= least)
+            and (most is None or value <= most)
+        )
+
+    return {"must_be": lambda: f"null or {said}" if null else said, "valid": valid}
+
+
+def choice(choices: Collection[str], null: bool = False) -> Metadata:
+    """One of ``choices``, or where ``null`` none of them."""
+    return {
+        "must_be": lambda: one_of([*(["null"] if null else []), *choices]),
+        "valid": lambda value: (null and value is None) or value in choices,
+    }
+
+
+def switch() -> Metadata:
+    """True or false."""
+    return {"must_be": lambda: "true or false", "valid": lambda value: isinstance(value, bool)}
+
+
+def mapping() -> Metadata:
+    """A mapping, or none."""
+    return {"must_be": lambda: "null or a mapping", "valid": lambda value: value is None or isinstance(value, dict)}
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass
-class ReciprocityConfig:
-    """What makes a policy-gradient learner a Reciprocator, on top of that learner's own options.
+class SharedOptions:
+    """What all Reciprocators of an experiment have in common: the one estimator, and when reciprocity sets in.
 
     Args:
-        reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
-        reward_weight_end (float): weight at the end of its change.
-        reward_weight_frames (int): frames over which the weight changes linearly; 0: the end value from the start.
         reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
             then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
             others than it was; with that as the baseline they would begin with a grudge.
-        balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
-        balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
-        reciprocal_form (str): product | sign_balance | sign_influence | tanh_balance.
-        negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
-            help alone.
-        reciprocal_over_others (str): mean (as published) | sum over the other agents.
         observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
         observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
@@ -54,78 +107,60 @@ class ReciprocityConfig:
         estimator_max_grad_norm (float): its gradient's norm is clipped to this.
     """
 
-    reward_weight_start: float = MISSING
-    reward_weight_end: float = MISSING
-    reward_weight_frames: int = MISSING
-    reciprocity_delay: int = MISSING
-    balance_debit: str = MISSING
-    balance_gamma: float | None = MISSING
-    reciprocal_form: str = MISSING
-    negative_reciprocity: float = MISSING
-    reciprocal_over_others: str = MISSING
-    observe_balance: bool = MISSING
-    observe_balance_scale: float = MISSING
-    future_influence: bool = MISSING
-    estimator_num_cells: list[int] = MISSING
-    estimator_share_params: bool = MISSING
-    estimator_encoder: str | None = MISSING
-    estimator_encoder_options: Any = MISSING
-    estimator_encoder_features: int = MISSING
-    estimator_lmbda: float = MISSING
-    buffer_batches: int = MISSING
-    buffer_reservoir: bool = MISSING
-    target_period: int = MISSING
-    warmup: int = MISSING
-    estimator_polyak_tau: float = MISSING
-    estimator_lr: float = MISSING
-    estimator_epochs: int = MISSING
-    estimator_minibatch_size: int = MISSING
-    estimator_max_grad_norm: float = MISSING
+    reciprocity_delay: int = field(metadata=integer(0))
+    observe_balance: bool = field(metadata=switch())
+    observe_balance_scale: float = field(metadata=number(above=0))
+    future_influence: bool = field(metadata=switch())
+    estimator_num_cells: list[int] = field(metadata=integers(1))
+    estimator_share_params: bool = field(metadata=switch())
+    estimator_encoder: str | None = field(metadata=choice(model_config_registry, null=True))
+    estimator_encoder_options: Any = field(metadata=mapping())
+    estimator_encoder_features: int = field(metadata=integer(1))
+    estimator_lmbda: float = field(metadata=number(least=0, most=1))
+    buffer_batches: int = field(metadata=integer(1))
+    buffer_reservoir: bool = field(metadata=switch())
+    target_period: int = field(metadata=integer(1))
+    warmup: int = field(metadata=integer(0))
+    estimator_polyak_tau: float = field(metadata=number(above=0, most=1))
+    estimator_lr: float = field(metadata=number(above=0))
+    estimator_epochs: int = field(metadata=integer(1))
+    estimator_minibatch_size: int = field(metadata=integer(1))
+    estimator_max_grad_norm: float = field(metadata=number(above=0))
+
+
+@dataclass
+class ReciprocityConfig(SharedOptions):
+    """What makes a policy-gradient learner a Reciprocator, on top of that learner's own options: its reciprocal
+    reward, and :class:`SharedOptions`.
+
+    Args:
+        reward_weight_start (float): weight ``w`` of the reciprocal reward at the start.
+        reward_weight_end (float): weight at the end of its change.
+        reward_weight_frames (int): frames over which the weight changes linearly; 0: the end value from the start.
+        balance_debit (str): what is taken off the influence balance: none | given | given_and_own.
+        balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
+        reciprocal_form (str): product | sign_balance | sign_influence | tanh_balance.
+        negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
+            help alone.
+        reciprocal_over_others (str): mean (as published) | sum over the other agents.
+    """
+
+    reward_weight_start: float = field(metadata=number(least=0))
+    reward_weight_end: float = field(metadata=number(least=0))
+    reward_weight_frames: int = field(metadata=integer(0))
+    balance_debit: str = field(metadata=choice(DEBITS))
+    balance_gamma: float | None = field(metadata=number(least=0, most=1, null=True))
+    reciprocal_form: str = field(metadata=choice(RECIPROCAL_FORMS))
+    negative_reciprocity: float = field(metadata=number(least=0, most=1))
+    reciprocal_over_others: str = field(metadata=choice(OVER_OTHERS))
 
     def check(self) -> None:
-        """Raise one ``ValueError`` that names the key, the value and what is allowed, if an option is bad."""
-        at_least = {
-            "reward_weight_start": 0,
-            "reward_weight_end": 0,
-            "reward_weight_frames": 0,
-            "reciprocity_delay": 0,
-            "estimator_encoder_features": 1,
-            "buffer_batches": 1,
-            "target_period": 1,
-            "warmup": 0,
-            "estimator_epochs": 1,
-            "estimator_minibatch_size": 1,
-        }
-        for key, least in at_least.items():
-            self._require(key, getattr(self, key) >= least, f"a number >= {least}")
-        for key in ("estimator_lr", "estimator_max_grad_norm", "observe_balance_scale"):
-            self._require(key, getattr(self, key) > 0, "a number > 0")
-        self._require("balance_debit", self.balance_debit in DEBITS, " | ".join(DEBITS))
-        self._require("reciprocal_form", self.reciprocal_form in RECIPROCAL_FORMS, " | ".join(RECIPROCAL_FORMS))
-        self._require(
-            "balance_gamma",
-            self.balance_gamma is None or 0 <= self.balance_gamma <= 1,
-            "null or 0 <= gamma <= 1",
-        )
-        self._require("reciprocal_over_others", self.reciprocal_over_others in OVER_OTHERS, " | ".join(OVER_OTHERS))
-        self._require("negative_reciprocity", 0 <= self.negative_reciprocity <= 1, "0 <= weight <= 1")
-        self._require("estimator_lmbda", 0 <= self.estimator_lmbda <= 1, "0 <= lambda <= 1")
-        self._require("estimator_polyak_tau", 0 < self.estimator_polyak_tau <= 1, "0 < tau <= 1")
-        self._require(
-            "estimator_num_cells",
-            all(cells >= 1 for cells in self.estimator_num_cells),
-            "a list of numbers >= 1",
-        )
-        models = [*model_config_registry]
-        self._require(
-            "estimator_encoder",
-            self.estimator_encoder is None or self.estimator_encoder in models,
-            f"null | {' | '.join(models)}",
-        )
-
-    def _require(self, key: str, valid: bool, allowed: str) -> None:
-        if not valid:
-            raise ValueError(f"algorithm.{key}={getattr(self, key)!r} is not allowed, allowed: {allowed}")
+        """Raise one ``ValueError`` that names the key, what it must be and what it is, if an option is bad."""
+        for declared in fields(ReciprocityConfig):
+            value = getattr(self, declared.name)
+            if not declared.metadata["valid"](value):
+                must_be = declared.metadata["must_be"]()
+                raise ValueError(f"algorithm.{declared.name} must be {must_be}, but is {value!r}")
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
@@ -137,10 +172,21 @@ class ReciprocityConfig:
         share = grown / self.reward_weight_frames
         return self.reward_weight_start + share * (self.reward_weight_end - self.reward_weight_start)
 
-    def shared_options(self) -> dict[str, Any]:
-        """The options that all Reciprocators of an experiment must agree on: those of the one estimator and, where the
-        balance is observed, of the one balance.
+    def shared(self) -> SharedOptions:
+        """The part of these options that all Reciprocators of an experiment have in common."""
+        return SharedOptions(**{shared.name: getattr(self, shared.name) for shared in fields(SharedOptions)})
+
+    def check_agreement(self, other: ReciprocityConfig) -> None:
+        """Raise one ``ValueError`` if two Reciprocators cannot be in one experiment: for the shared options and, where
+        the balance is observed, those of the one balance.
         """
-        own = ("reward_weight_", "reciprocal_", "negative_") + (() if self.observe_balance else ("balance_",))
-        values = {field.name: getattr(self, field.name) for field in fields(ReciprocityConfig)}
-        return {key: value for key, value in values.items() if not key.startswith(own)}
+        names = [shared.name for shared in fields(SharedOptions)]
+        if self.observe_balance:
+            names += ["balance_debit", "balance_gamma"]
+        for name in names:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"algorithm.{name} must be the same for all Reciprocators, which share one estimator, and one "
+                    f"balance if it is observed, but is {ours!r} for one and {theirs!r} for another"
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import torch
@@ -42,7 +43,7 @@ class FailureSignatures:
         self._excess: deque[float] = deque(maxlen=window)
         self._explained: deque[float] = deque(maxlen=window)
         self._levels: deque[int] = deque(maxlen=2 * window)
-        self._range: tuple[float, float] | None = None
+        self._range = (math.inf, -math.inf)
         self._extremes: tuple[float, float] | None = None
         self._named: set[str] = set()
         self._seen = 0
@@ -68,9 +69,8 @@ class FailureSignatures:
             list[str]: a message for each signature seen for the first time.
         """
         self._seen += 1
-        low, high = torch.aminmax(reward)
-        low, high = low.item(), high.item()
-        self._range = (low, high) if self._range is None else (min(low, self._range[0]), max(high, self._range[1]))
+        low, high = (extreme.item() for extreme in torch.aminmax(reward))
+        self._range = (min(low, self._range[0]), max(high, self._range[1]))
         self._shares.append(share)
         reward_range = self._range[1] - self._range[0]
         if immediate_only and reward_range > 0:

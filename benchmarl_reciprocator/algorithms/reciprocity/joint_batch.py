@@ -44,8 +44,8 @@ class JointView:
         self.flat = flat
         self.action_specs = {group: action_spec[group, "action"] for group in group_map}
         self.action_features = max(action_width(spec) for spec in self.action_specs.values())
-        self.in_a_row = in_a_row or state_spec is None
-        source = observation_spec if self.in_a_row else state_spec
+        source = observation_spec if in_a_row or state_spec is None else state_spec
+        self.in_a_row = source is observation_spec
         self.state_specs = dict(source.items(True, True))
         self.state_features = 1 + sum(spec.shape.numel() for spec in self.state_specs.values())
         self._keys = {group: [key for key in self.state_specs if key[0] == group] for group in group_map}
@@ -164,3 +164,19 @@ def episode_step(done: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
     starts = torch.cat([-initial.unsqueeze(-1), starts], dim=-1).cummax(-1).values
     steps = time - starts
     return steps[..., :-1], steps[..., -1]
+
+
+class EpisodeClock:
+    """Counts the steps of episodes that go on from one batch to the next, see :func:`episode_step`."""
+
+    def __init__(self) -> None:
+        # The count at the first step of the next batch, [*B]
+        self.next_step: Tensor | None = None
+
+    def __call__(self, done: Tensor) -> Tensor:
+        """How many steps of its episode came before each step, ``[*B, T]``, from where episodes ended, ``[*B, T]``."""
+        initial = self.next_step
+        if initial is None or initial.shape != done.shape[:-1]:
+            initial = torch.zeros(done.shape[:-1], dtype=torch.long, device=done.device)
+        step, self.next_step = episode_step(done, initial)
+        return step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from benchmarl.models import model_config_registry
@@ -13,6 +13,9 @@ from torchrl.data import Composite, Unbounded
 
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import JointView
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
+
+if TYPE_CHECKING:
+    from benchmarl.experiment import Experiment
 
 # Group of all agents, where one model serves them
 ALL = "all"
@@ -36,19 +39,25 @@ class ObservationEncoder(TensorDictModuleBase):
     """
 
     def __init__(
-        self, experiment, view: JointView, model: str, options: dict[str, Any], width: int, share_params: bool = False
+        self,
+        experiment: Experiment,
+        view: JointView,
+        model: str,
+        options: dict[str, Any],
+        width: int,
+        share_params: bool = False,
     ) -> None:
         super().__init__()
         defaults = model_config_registry[model].get_from_yaml()
         for key, value in parse_model_config({"name": None, **options}).items():
             if not hasattr(defaults, key):
                 raise ValueError(
-                    f"algorithm.estimator_encoder_options.{key}={value!r} is not allowed, allowed: "
-                    f"{', '.join(vars(defaults))}"
+                    f"algorithm.estimator_encoder_options must hold options of {model} ({', '.join(vars(defaults))}), "
+                    f"but has {key}={value!r}"
                 )
             setattr(defaults, key, value)
         if defaults.is_rnn:
-            raise ValueError(f"algorithm.estimator_encoder={model!r} is not allowed, allowed: a model without memory")
+            raise ValueError(f"algorithm.estimator_encoder must be a model without memory, but is {model!r}")
         if isinstance(experiment.task, SocialDilemmaClass):
             experiment.task.check_model("algorithm.estimator_encoder", defaults)
         common = {"action_spec": experiment.action_spec, "device": experiment.config.train_device}
