@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.environments.common import TaskClass
 from benchmarl.experiment import ExperimentConfig
@@ -48,3 +49,11 @@ def algorithms_by_group(config: Any, group_map: dict[str, list[str]]) -> dict[st
     if assign is not None:
         return assign(group_map)
     return dict.fromkeys(group_map, config.associated_class().__name__.lower())
+
+
+def read_task_file(experiment_folder: Path) -> dict[str, Any] | None:
+    """What an experiment noted of its task in ``task.yaml``: ``task``, ``version``, ``cooperation`` and ``packages``;
+    ``None`` if there is no such file.
+    """
+    file = experiment_folder / "task.yaml"
+    return yaml.safe_load(file.read_text()) if file.is_file() else None
