@@ -87,8 +87,10 @@ def test_the_page_stands_alone(folder: Path) -> None:
 
 def test_inline_markdown_is_no_more_than_that() -> None:
     assert inline("all_c *or* `a_b`") == "all_c <em>or</em> <code>a_b</code>"
-    for text in ("1. first", "# no heading", "> no quotation", "-", "[0, 1]: no link", "    no code"):
+    for text in ("1. first", "# no heading", "> no quotation", "-", "[0 or 1]: no link", "    no code"):
         assert inline(text).strip() == text.strip().replace(">", "&gt;")
+    # An interval is not torn apart.
+    assert inline("0.50 [0.25, -0.75]") == "0.50 [0.25,&nbsp;-0.75]"
     assert inline("<script>x</script> & `<b>`") == "&lt;script&gt;x&lt;/script&gt; &amp; <code>&lt;b&gt;</code>"
 
 

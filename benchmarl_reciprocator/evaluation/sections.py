@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ FILE = "section.json"
 TEMPLATES = Path(__file__).parent / "templates"
 # Cells of more characters may be wrapped, others not.
 LONG = 40
+INTERVAL = re.compile(r"\[(-?[\d.]+), (-?[\d.]+)\]")
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,9 @@ def inline(text: str) -> Markup:
     # What would begin a list or a heading at the start of a text is meant as it stands.
     renderer.parser.blockprocessors = Registry()
     renderer.parser.blockprocessors.register(ParagraphProcessor(renderer.parser), "paragraph", 0)
-    return Markup(renderer.convert(text).removeprefix("<p>").removesuffix("</p>"))
+    rendered = renderer.convert(text).removeprefix("<p>").removesuffix("</p>")
+    # An interval stays on its line.
+    return Markup(INTERVAL.sub(r"[\1,&nbsp;\2]", rendered))
 
 
 def aligned(table: Table) -> str:
