@@ -38,7 +38,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 import benchmarl_reciprocator.conf
-from benchmarl_reciprocator.evaluation.reports.report import write_report
+from benchmarl_reciprocator.commands.report import write_report
 from benchmarl_reciprocator.evaluation.layout import FAILURE
 from benchmarl_reciprocator.suites.run import run
 from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
