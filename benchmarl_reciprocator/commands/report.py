@@ -1,10 +1,9 @@
 """A report from result files alone: tables, statistics and figures in one folder.
 
-    benchmarl-reciprocator report <folder>
+    benchmarl-reciprocator report benchmark_quick
+    benchmarl-reciprocator report results --output published
 
-The folder is a suite's, or any that BenchMARL's own commands filled (``benchmarl.run -m ...``). The report is written
-to ``<folder>/report``: ``report.html`` (one file, needs no network), ``report.md``, tables as CSV and LaTeX, figures as
-PNG and PDF, and the data behind them. What cross-play, exploitability and tournaments left in the folder is part of it.
+Made from the files alone, of a suite or of BenchMARL's own commands (``benchmarl.run -m ...``).
 """
 
 from __future__ import annotations
@@ -15,19 +14,35 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarl_reciprocator.commands.arguments import add_output, command_parser, run_command
 from benchmarl_reciprocator.evaluation.reports.report import write_report
+
+READS = """
+folder: results of a suite or of BenchMARL's own commands, at any depth
+Beside a suite's runs/, what crossplay, exploitability, tournament and compare left (section.json) is shown too.
+"""
+WRITES = """
+<output>/report.html: one page with all of it, which needs no network; report.md: the same as markdown
+<output>/*.csv, *.tex: every table; *.png, *.pdf: every figure
+<output>/runs.csv, final.csv, evaluations.csv.gz, diagnostics.csv.gz, configs/: the data behind them
+The head of the report and the tables of final scores are printed.
+"""
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line, write the report and print its first tables."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarl-reciprocator report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("report", __doc__, READS, WRITES)
     parser.add_argument("folder", type=Path, help="results of a suite or of BenchMARL's own commands")
-    parser.add_argument("--output", type=Path, default=None, help="where the report goes; default: <folder>/report")
-    arguments = parser.parse_args(command_line)
+    add_output(parser, "<folder>/report")
+    return run_command(parser, command_line, work)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Write the report, print its first tables."""
     if not arguments.folder.is_dir():
-        parser.error(f"folder must be a folder of results, but is {str(arguments.folder)!r}")
-    warnings.filterwarnings("ignore", category=RuntimeWarning)
-    sys.stdout.write(write_report(arguments.folder, arguments.output))
-    return 0
+        raise ValueError(f"folder must be a folder of results, but is {str(arguments.folder)!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        text = write_report(arguments.folder, arguments.output)
+    output = arguments.output or arguments.folder / "report"
+    sys.stdout.write(f"{text}\nThe report is {output}/report.html\n")

@@ -104,7 +104,9 @@ def _number(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence[str], file: Path) -> None:
+def shares_over_time(
+    times: Sequence[float], shares: np.ndarray, names: Sequence[str], file: Path, own: Collection[str] = ()
+) -> None:
     """How the shares of populations develop under the replicator dynamics.
 
     Args:
@@ -112,13 +114,12 @@ def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence
         shares (ndarray): ``[T, P]``.
         names (sequence of str): ``P``.
         file (Path): where the figure goes.
+        own (collection of str): those of this package's method.
     """
     figure = _figure(3.5, 2.4)
     axis = figure.subplots()
-    for index, name in enumerate(names):
-        style = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
-        label = name.replace("_", " ")
-        axis.plot(times, shares[:, index], style, color=COLOURS[index % len(COLOURS)], linewidth=1.4, label=label)
+    for (name, style), share in zip(population_styles(names, own).items(), shares.T):
+        axis.plot(times, share, label=name.replace("_", " "), **style)
     axis.set_xlim(times[0], times[-1])
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("time (in units of 1 / range of scores)", fontsize=8)

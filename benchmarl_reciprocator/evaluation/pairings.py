@@ -34,11 +34,13 @@ class Contestant:
         name (str): for tables and figures.
         checkpoints (dict): by seed; empty for a scripted player.
         seats (tuple of int): seats that its agents were trained in.
+        own (bool): whether its agents are Reciprocators, this package's own method.
     """
 
     name: str
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     seats: tuple[int, ...] = ()
+    own: bool = False
 
     @property
     def scripted(self) -> bool:
@@ -94,7 +96,8 @@ def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
             if not first.learns(member):
                 continue
             label = name if len(members) == 1 else f"{name}: {member}"
-            contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats)))
+            own = first.reciprocates(member)
+            contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats), own))
     return contestants
 
 
@@ -106,7 +109,7 @@ def scripted_contestants(names: Sequence[str], task: SocialDilemmaClass) -> list
     """
     allowed = task.players()
     for name in names:
-        check_option("against", name, name in allowed, " | ".join(allowed) or "none: the task has no scripted players")
+        check_option("against", name, name in allowed, " or ".join(allowed) or "left out (the task has no such player)")
     return [Contestant(name) for name in names]
 
 

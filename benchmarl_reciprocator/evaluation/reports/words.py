@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # What the names of tasks, which are identifiers, leave out.
 SPELLING = {"prisoners": "prisoner's"}
@@ -39,3 +40,8 @@ def listed(items: Iterable[str]) -> str:
 def counted(number: int, what: str) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def told(options: Mapping[str, Any]) -> str:
+    """A task's options in a line, without those that are not set or are a matter of training alone."""
+    return ", ".join(f"{key}={value}" for key, value in options.items() if value is not None and key != "grouping")
