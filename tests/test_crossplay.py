@@ -84,7 +84,7 @@ def test_bad_files_are_skipped_and_said(checkpoints: Path, tmp_path: Path) -> No
     assert all(any(name in line for line in said) for name in ("half", "no_config", "foreign", "unfinished"))
     assert len(found) == 4
     with (
-        pytest.raises(ValueError, match="input must hold checkpoints, .* but there is none in"),
+        pytest.raises(ValueError, match="input must hold checkpoints"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
@@ -151,7 +151,7 @@ def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
 
 
 def test_many_agents_play_a_focal_one_among_others(public_goods: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    assert run(monkeypatch, public_goods, "--against", "all_d", "--episodes=10", f"--output={tmp_path}") == 0
+    assert run(monkeypatch, public_goods, "--against", "all_d", "--episodes=200", f"--output={tmp_path}") == 0
     assert "the column in all 2 others" in capsys.readouterr().out
     analysis = json.loads((tmp_path / "equilibria.json").read_text())
     assert analysis["mixed"] is None and [pure["row"] for pure in analysis["pure"]] == ["all_d"]
