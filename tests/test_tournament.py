@@ -59,8 +59,8 @@ def test_a_trained_player_scores_as_in_our_own_game(checkpoints: Path) -> None:
 
 def test_one_command_from_checkpoints_to_ranking(checkpoints: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     folder = checkpoints / "runs"
-    command = [str(folder / "recip_seed_0"), str(folder / "recip_seed_1"), "--repetitions=1", f"--output={tmp_path}"]
-    monkeypatch.setattr(sys, "argv", ["tournament", *command])
+    arguments = [str(folder / "recip_seed_0"), str(folder / "recip_seed_1"), "--repetitions=1", f"--output={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["tournament", *arguments])
     assert command.main() == 0
     assert "First by Graaskamp" in capsys.readouterr().out
     (document,) = read_sections(tmp_path / "section.json")["tournament"]
