@@ -15,6 +15,7 @@ import pytest
 
 from benchmarl_reciprocator.commands import crossplay
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
+from benchmarl_reciprocator.evaluation.crossplay import met_each_other
 from benchmarl_reciprocator.evaluation.crossplay_sections import measures_of
 from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
 from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, contestants_of, pair_up, scripted_contestants
@@ -184,6 +185,12 @@ def test_unknown_input_is_one_clear_error(tmp_path: Path, monkeypatch, capsys) -
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path, "--episodes=0")
     assert "--episodes must be an integer >= 1, but is 0" in capsys.readouterr().err
+
+
+def test_the_meta_game_is_among_those_that_all_met() -> None:
+    met = {(one, other) for one in "abc" for other in "abc"} - {("a", "c")} | {("d", "a")}
+    assert met_each_other("abcd", met) in (["b", "c"], ["a", "b"])
+    assert met_each_other("ab", set()) == []
 
 
 def games(row: list, column: list) -> dict:

@@ -376,6 +376,9 @@ def test_what_is_within_noise_of_the_best() -> None:
     assert within_noise_of_the_best({"a": np.array([1.0, 1.0]), "b": np.array([0.999, 0.999])}) == ["a", "b"]
     gap = difference(scores["high"], scores["low"])
     assert gap.estimate == pytest.approx(0.9) and 0.6 < gap.low < 0.9 < gap.high < 1.2
+    # Welch's interval by hand: two seeds each, variances 0.5 and 0, one degree of freedom.
+    gap = difference(np.array([0.0, 1.0]), np.zeros(2))
+    assert gap.low == pytest.approx(0.5 - 12.706 * 0.5, abs=1e-3)
 
 
 def test_the_shortcuts_give_what_rliable_gives() -> None:

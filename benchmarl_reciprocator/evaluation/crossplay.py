@@ -6,7 +6,7 @@ it is played, and is not played again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,38 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def met_each_other(names: Sequence[str], met: Collection[tuple[str, str]]) -> list[str]:
+    """As many as can be kept so that each has met every other and itself in both orders: whoever lacks the most is left
+    out first.
+
+    Args:
+        names (sequence of str): of contestants.
+        met (collection of tuple): of row and column.
+    """
+    left = list(names)
+    while True:
+        lacks = {one: sum((one, other) not in met or (other, one) not in met for other in left) for one in left}
+        worst = max(left, key=lambda one: lacks[one], default=None)
+        if worst is None or lacks[worst] == 0:
+            return left
+        left.remove(worst)
+
+
 def meta_game(table: pd.DataFrame, names: list[str], task: SocialDilemmaClass) -> dict[str, Any]:
-    """The analysis of :func:`~benchmarl_reciprocator.evaluation.meta_game.analyse` over those that met all others."""
+    """The analysis of :func:`~benchmarl_reciprocator.evaluation.meta_game.analyse` over those that all met each other.
+
+    Raises:
+        ValueError: if nobody met even itself.
+    """
     same = table[table["kind"] == SAME_SEED]
     samples = {
         cell: tuple(pairs[f"{side}_per_step"].to_numpy(float) for side in SIDES)
         for cell, pairs in same.groupby(["row", "column"])
     }
-    complete = [name for name in names if all((name, other) in samples and (other, name) in samples for other in names)]
+    complete = met_each_other(names, samples)
+    if not complete:
+        raise ValueError(
+            "cross-play must have a contestant that played itself, but there is none; see what was skipped"
+        )
     env = task.options.make_env(1, "cpu", seed=0)
     return analyse(samples, complete, env.interchangeable_seats, env.n_agents)

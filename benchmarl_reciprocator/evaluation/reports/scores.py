@@ -42,8 +42,8 @@ def _note(study: Study) -> str:
     if study.seeds > 1:
         rivals = ", among those that look after themselves" if study.references else ""
         texts.append(
-            f"**Bold** (★): the highest return{rivals}, and all that are within noise of it (the 95% bootstrap "
-            "interval of the difference holds 0)."
+            f"**Bold** (★): the highest return{rivals}, and all that are within noise of it (the 95% interval "
+            "of the difference, bootstrapped and at least as wide as Yuen's, holds 0)."
         )
     if study.references:
         texts.append(f"{MARK.strip()}: optimises the group's mean reward, a cooperative reference.")
