@@ -13,14 +13,17 @@ from benchmarl_reciprocator.evaluation.figures import OTHERS, OWN, heat_map, pop
 DRAWS = """
 import sys
 import matplotlib
-before = matplotlib.rcParams["backend"]
+import matplotlib.pyplot as plt
+
+plt.switch_backend("svg")
+mine = plt.figure()
 from pathlib import Path
 import numpy as np
 from benchmarl_reciprocator.evaluation import figures
-assert "matplotlib.pyplot" not in sys.modules, "pyplot was imported"
+
 figures.shares_over_time([0, 1], np.ones((2, 1)), ["a"], Path(sys.argv[1]) / "a.png")
-assert "matplotlib.pyplot" not in sys.modules, "pyplot was imported"
-assert matplotlib.rcParams["backend"] == before
+assert matplotlib.get_backend() == "svg", matplotlib.get_backend()
+assert plt.get_fignums() == [mine.number] and plt.gcf() is mine
 """
 
 
