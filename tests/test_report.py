@@ -12,7 +12,7 @@ import pytest
 from rliable import metrics
 
 from benchmarl_reciprocator.commands import report as command
-from benchmarl_reciprocator.evaluation.reports.headline import finding
+from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.reports.study import study
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed, title_of
@@ -236,6 +236,17 @@ def test_the_headline_claims_no_more_than_seeds_allow(tmp_path: Path, better: fl
     assert said in head
     if seeds == 1:
         assert "One seed: P(cooperate) from 0.40 (IPPO) to 0.90 (Ours)" in head and "cooperates most" not in head
+
+
+def test_tasks_that_do_not_measure_cooperation_count_only_without_others(tmp_path: Path) -> None:
+    with_ippo(tmp_path, better=0.5, seeds=4)
+    with_ippo(tmp_path, better=0.5, seeds=4, task="second")
+    with_ippo(tmp_path, better=0.5, seeds=4, task="none", recorded={"task_version": 1, "cooperation": None})
+    lead = headline(study(read_results(tmp_path)))[0]
+    assert lead.text == (
+        "**Ours** cooperates most of those that look after themselves, or cannot be told apart from the best, on both "
+        "tasks that measure cooperation."
+    )
 
 
 def test_nobody_cooperates_is_said(tmp_path: Path) -> None:

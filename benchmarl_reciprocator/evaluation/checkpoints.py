@@ -245,13 +245,15 @@ def _one_for_each_seed(checkpoints: Sequence[Checkpoint], task: SocialDilemmaCla
 
 
 def _parse(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
-    name, options = None, {}
+    name = None
+    options: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if equals and key == "task":
             name = value.removeprefix(f"{SocialDilemmaClass.env_name()}/")
         elif equals and key.startswith("task."):
-            options.update(OmegaConf.to_container(OmegaConf.from_dotlist([override]))["task"])
+            read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
+            options.update(read["task"])
         else:
             raise ValueError(
                 f"an override must be task=social_dilemmas/<name> or task.<option>=<value>, but is {override!r}"

@@ -232,7 +232,7 @@ def plot_intervals(intervals: Mapping[str, Interval], styles: Styles, label: str
 def plot_profiles(
     profiles: Mapping[str, tuple[np.ndarray, np.ndarray]],
     styles: Styles,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | np.ndarray,
     label: str,
     file: Path,
 ) -> None:

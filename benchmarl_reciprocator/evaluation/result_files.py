@@ -90,7 +90,7 @@ def read_results(folder: Path) -> Results:
         )
         evaluations.append(frame.drop(columns="environment").assign(**names))
         diagnostics.append(_read_diagnostics(file.parent).assign(**names))
-    results = Results(*(_concatenated(frames) for frames in (evaluations, diagnostics)), pd.DataFrame(runs), skipped)
+    results = Results(_concatenated(evaluations), _concatenated(diagnostics), pd.DataFrame(runs), skipped)
     return _told_apart(results)
 
 

@@ -292,8 +292,11 @@ def _rounded(value: float, digits: int) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        kind = {"kind": value.kind} if type(value) in KINDS.values() else {}
-        return {**kind, **{field.name: _plain(getattr(value, field.name)) for field in fields(value)}}
+        kinds = [name for name, one in KINDS.items() if type(value) is one]
+        return {
+            **({"kind": kinds[0]} if kinds else {}),
+            **{field.name: _plain(getattr(value, field.name)) for field in fields(value)},
+        }
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     # JSON knows no nan.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,11 +29,11 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+def mean_interval(values: Iterable[float], confidence: float = 0.95, seed: int = 0) -> Interval:
     """Mean and its percentile bootstrap interval.
 
     Args:
-        values (sequence of float): one for each seed; those that are ``nan`` or ``None`` do not count.
+        values (iterable of float): one for each seed; those that are ``nan`` or ``None`` do not count.
         confidence (float): of the interval.
         seed (int): of the resampling.
 
@@ -41,13 +41,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int =
         Interval: mean, lower and upper end; ``nan`` ends with fewer than two values, which say
         nothing about others.
     """
-    values = np.array([value for value in values if not pd.isna(value)], dtype=float)
-    if len(values) < 2:
-        return Interval(values.item() if len(values) else math.nan, math.nan, math.nan)
+    known = np.array([value for value in values if not pd.isna(value)], dtype=float)
+    if len(known) < 2:
+        return Interval(known.item() if len(known) else math.nan, math.nan, math.nan)
     interval = bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
+        (known,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
     ).confidence_interval
-    return Interval(values.mean().item(), float(interval.low), float(interval.high))
+    return Interval(known.mean().item(), float(interval.low), float(interval.high))
 
 
 def show(mean: float, low: float, high: float, digits: int = 2) -> str:
@@ -199,7 +199,7 @@ def probability_of_improvement(better: np.ndarray, worse: np.ndarray) -> Interva
 
 
 def performance_profiles(
-    scores: Mapping[str, np.ndarray], thresholds: Sequence[float]
+    scores: Mapping[str, np.ndarray], thresholds: Sequence[float] | np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Share of runs that score above each threshold.
 

@@ -103,6 +103,7 @@ def game_of(task: SocialDilemmaClass) -> axelrod.Game:
         "a symmetric matrix game of two players with two actions, one of them cooperative",
     )
     c = env.cooperative_action
+    assert c is not None
     d = 1 - c
     r, s, t, p = (env.payoffs[own, other, 0].item() for own, other in ((c, c), (c, d), (d, c), (d, d)))
     return axelrod.Game(r=r, s=s, t=t, p=p)

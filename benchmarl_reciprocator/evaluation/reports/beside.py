@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarl_reciprocator.evaluation.layout import runs_folder
-from benchmarl_reciprocator.evaluation.sections import FILE, Paragraph, Section, read_sections
+from benchmarl_reciprocator.evaluation.sections import FILE, Figure, Paragraph, Section, read_sections
 
 # Those that wrote markdown alone before there were sections.
 COMMANDS = ("crossplay", "exploitability", "tournament")
@@ -32,7 +32,7 @@ def sections_beside(folder: Path, output: Path) -> tuple[list[Section], list[str
         for document in documents.values():
             for section in document:
                 for block in section.blocks:
-                    if block.kind == "figure" and (place / block.file).is_file():
+                    if isinstance(block, Figure) and (place / block.file).is_file():
                         shutil.copyfile(place / block.file, output / f"{prefix}_{block.file}")
                 sections.append(section.deeper().with_figures(f"{prefix}_{{}}".format))
         for name in COMMANDS:

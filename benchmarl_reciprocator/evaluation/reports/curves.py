@@ -6,8 +6,6 @@ import math
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarl_reciprocator.evaluation.figures import plot_curves
 from benchmarl_reciprocator.evaluation.records import slug
 from benchmarl_reciprocator.evaluation.reports.scores import OUTCOMES
@@ -57,7 +55,7 @@ def diagnostic_sections(study: Study, output: Path) -> list[Section]:
             columns = [column for column in rows if re.search(rf"(^|_){measure}(_\d+_on_\d+)?$", column)]
             shown[measure] = rows[columns].abs().mean(axis=1) if columns else math.nan
         every = max(1, int(shown["iteration"].max()) // POINTS)
-        shown: pd.DataFrame = shown[shown["iteration"] % every == 0]
+        shown = shown[shown["iteration"] % every == 0]
         file = output / f"diagnostics_{slug(task)}"
         title = study.title(task)
         plot_curves(shown, DIAGNOSTICS, study.styles, "iteration", file, title)

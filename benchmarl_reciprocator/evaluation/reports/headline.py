@@ -111,8 +111,11 @@ def _lead(study: Study, findings: dict[str, Finding]) -> str:
     ahead = [task for task, found in findings.items() if found.ahead]
     if not ahead:
         return "No population is ahead of the others beyond noise."
-    verb = "cooperate" if any(task in study.measures for task in ahead) else "earn"
-    wins = Counter(name for found in findings.values() for name in found.leaders)
+    # Returns count only where no task with a measure of cooperation has anybody ahead.
+    cooperation = any(task in study.measures for task in ahead)
+    verb = "cooperate" if cooperation else "earn"
+    tasks = [task for task in study.tasks if (task in study.measures) == cooperation]
+    wins = Counter(name for task in tasks for name in findings[task].leaders)
     most = max(wins.values())
     # In the order of the report: the package's own first.
     winners = [name for name in study.populations if wins[name] == most]
@@ -121,11 +124,13 @@ def _lead(study: Study, findings: dict[str, Finding]) -> str:
         names = f"{len(winners)} populations, {names} among them,"
     plural = "" if len(winners) > 1 else "s"
     rivals = " of those that look after themselves" if study.references else ""
-    if len(study.tasks) == 1:
+    if len(tasks) == 1:
         return f"{names} {verb}{plural} most{rivals}."
-    where = f"on {most} of {len(study.tasks)} tasks"
-    if most == len(study.tasks):
+    where = f"on {most} of {len(tasks)} tasks"
+    if most == len(tasks):
         where = "on both tasks" if most == 2 else f"on all {most} tasks"
+    if len(tasks) < len(study.tasks):
+        where += " that measure cooperation" if cooperation else " that do not measure cooperation"
     return f"{names} {verb}{plural} most{rivals}, or cannot be told apart from the best, {where}."
 
 

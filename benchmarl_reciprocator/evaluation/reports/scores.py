@@ -109,7 +109,7 @@ def _further(study: Study, task: str) -> list[Block]:
     files = "in `final.csv` (end of training) and `evaluations.csv.gz`"
     if len(further) > FEW_MEASURES:
         return [Paragraph(f"{counted(len(further), 'further measure')} of the task are {files}.")]
-    rows = [
+    rows: list[dict[str, Cell]] = [
         {
             "population": study.label(population),
             **{plain(name): measured(of[population]) for name, of in further.items()},

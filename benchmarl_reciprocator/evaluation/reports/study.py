@@ -174,11 +174,11 @@ def _of_one_version(results: Results) -> tuple[Results, list[str]]:
         )
     ]
     kept = runs.loc[~other, RUN]
-    tables = [
+    evaluations, diagnostics = (
         table.merge(kept, on=RUN) if set(RUN) <= set(table) and len(table) else table
         for table in (results.evaluations, results.diagnostics)
-    ]
-    return Results(*tables, runs[~other].reset_index(drop=True), results.skipped), left_out
+    )
+    return Results(evaluations, diagnostics, runs[~other].reset_index(drop=True), results.skipped), left_out
 
 
 def _final(results: Results) -> pd.DataFrame:
