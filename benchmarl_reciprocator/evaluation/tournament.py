@@ -74,6 +74,7 @@ class TrainedPlayer(axelrod.Player):
     def strategy(self, opponent: axelrod.Player) -> axelrod.Action:
         """Its next action, after the last turn of both has been played on the game that it knows."""
         env, cooperates = self.env, self.env.cooperative_action
+        assert cooperates is not None
         if not self.history:
             env.start(torch.ones(1, dtype=torch.bool))
         else:
