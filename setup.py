@@ -28,5 +28,5 @@ setup(
     license="MIT",
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"": ["*.yaml", "*.txt"]},
+    package_data={"": ["*.yaml", "*.txt", "*.jinja"]},
 )

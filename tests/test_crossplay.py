@@ -15,9 +15,13 @@ import pytest
 
 from benchmarl_reciprocator.commands import crossplay
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
+from benchmarl_reciprocator.evaluation.crossplay import met_each_other
+from benchmarl_reciprocator.evaluation.crossplay_sections import measures_of
 from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
 from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, contestants_of, pair_up, scripted_contestants
+from benchmarl_reciprocator.evaluation.sections import read_sections
 from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -40,6 +44,11 @@ def test_one_command_from_checkpoints_to_report(checkpoints: Path, tmp_path: Pat
     for file in ("scores.png", "p_cooperate.png", "replicator.png"):
         assert (tmp_path / file).stat().st_size > 10_000
     assert (tmp_path / "crossplay.md").read_text() in printed
+    # The same for the report, Reciprocators first.
+    document = read_sections(tmp_path / "section.json")["crossplay"]
+    assert document[0].title == "Cross-play: Prisoner's dilemma"
+    assert list(document[1].blocks[0].columns[1:]) == ["Mixed: reciprocator", "Recip", "Mixed: ippo", "all_c", "all_d"]
+    assert document[3].title == "P(cooperate) of the row"
     assert json.loads((tmp_path / "equilibria.json").read_text())["names"][-2:] == ["all_c", "all_d"]
     # An interval over two seeds, none for scripts among themselves.
     cells = pd.read_csv(tmp_path / "matrix.csv").set_index(["row", "column", "kind", "side", "quantity"])
@@ -75,10 +84,13 @@ def test_bad_files_are_skipped_and_said(checkpoints: Path, tmp_path: Path) -> No
     assert len(said) == 4
     assert all(any(name in line for line in said) for name in ("half", "no_config", "foreign", "unfinished"))
     assert len(found) == 4
-    with pytest.raises(ValueError, match="no checkpoint was found in"), warnings.catch_warnings():
+    with (
+        pytest.raises(ValueError, match="input must hold checkpoints"),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         find_checkpoints([tmp_path / "foreign"])
-    with pytest.raises(ValueError, match="nowhere' is not allowed, allowed: a checkpoint, or a folder"):
+    with pytest.raises(ValueError, match="must be a checkpoint or a folder with checkpoints, but there is no"):
         find_checkpoints([tmp_path / "nowhere"])
 
 
@@ -100,14 +112,14 @@ def test_of_a_run_the_newest_checkpoint_counts(checkpoints: Path, tmp_path: Path
 def test_the_game_is_the_checkpoints_own(checkpoints: Path, public_goods: Path) -> None:
     both = find_checkpoints([checkpoints, public_goods])
     with pytest.raises(
-        ValueError, match=r"different tasks, allowed: one of task=social_dilemmas/\{prisoners_d.*goods\}"
+        ValueError, match=r"task must be social_dilemmas/prisoners_dilemma or social_dilemmas/public_goods, but is not"
     ):
         choose_game(both, [])
     with pytest.warns(UserWarning, match=r"skipped 1 checkpoints of tasks other than social_dilemmas/prisoners_d"):
         task, able = choose_game(both, ["task=social_dilemmas/prisoners_dilemma"])
     assert len(able) == 4 and task.config["variant"] == "lola"
     named = find_checkpoints([checkpoints, next(public_goods.rglob("checkpoint_*.pt"))])
-    with pytest.raises(ValueError, match=r"is of task=social_dilemmas/public_goods, allowed: prisoners_dilemma"):
+    with pytest.raises(ValueError, match=r"must be of prisoners_dilemma, but is of public_goods"):
         choose_game(named, ["task=social_dilemmas/prisoners_dilemma"])
     own = find_checkpoints([checkpoints])
     with pytest.warns(UserWarning, match=r"trained with variant='lola', and play with .*'contribution'"):
@@ -115,13 +127,13 @@ def test_the_game_is_the_checkpoints_own(checkpoints: Path, public_goods: Path) 
     assert task.config["variant"] == "contribution"
     named = find_checkpoints(sorted(checkpoints.rglob("checkpoint_*.pt")))
     with pytest.raises(
-        ValueError, match=r"with other observations \(\[5\]\), allowed: those of the game \(\[5\]\)|task.obs"
+        ValueError, match=r"must be trained with the game's task\.observation \(per_agent\), but was with joint"
     ):
         choose_game(named, ["task.observation=per_agent"])
     for override, message in {
-        "task=social_dilemmas/chicken": "allowed: a task of the checkpoints",
-        "task.rules=1": r"task\.rules=1 is not allowed, allowed: .*variant",
-        "seed=1": "'seed=1' is not allowed",
+        "task=social_dilemmas/chicken": "task must be one of the checkpoints', prisoners_dilemma, but is 'chicken'",
+        "task.rules=1": r"task\.rules must be an option of prisoners_dilemma, .*variant",
+        "seed=1": "an override must be task=.*, but is 'seed=1'",
     }.items():
         with pytest.raises(ValueError, match=message):
             choose_game(own, [override])
@@ -135,24 +147,50 @@ def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
     for pairing in pairings:
         known = [seed for seed in pairing.seeds if seed is not None]
         assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
-    with pytest.raises(ValueError, match=r"against='nobody' is not allowed, allowed: .*all_d"):
+    with pytest.raises(ValueError, match=r"against.*nobody"):
         scripted_contestants(["nobody"], task)
 
 
 def test_many_agents_play_a_focal_one_among_others(public_goods: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    assert run(monkeypatch, public_goods, "--against", "all_d", "--episodes=10", f"--output={tmp_path}") == 0
+    assert run(monkeypatch, public_goods, "--against", "all_d", "--episodes=200", f"--output={tmp_path}") == 0
     assert "the column in all 2 others" in capsys.readouterr().out
     analysis = json.loads((tmp_path / "equilibria.json").read_text())
     assert analysis["mixed"] is None and [pure["row"] for pure in analysis["pure"]] == ["all_d"]
 
 
+def test_checkpoints_of_another_version_of_the_task_do_not_play(checkpoints: Path, tmp_path: Path) -> None:
+    for seed, version in ((0, 1), (1, 7)):
+        shutil.copytree(checkpoints / "runs" / f"recip_seed_{seed}", tmp_path / f"recip_seed_{seed}")
+        experiment = next((tmp_path / f"recip_seed_{seed}").rglob("checkpoints")).parent
+        (experiment / "task.yaml").write_text(f"version: {version}\n")
+    reason = "must be trained on version 1 of prisoners_dilemma, which is installed, but was trained on version 7"
+    with pytest.warns(UserWarning, match=f"skipped .*recip_seed_1.*{reason}"):
+        _, able = choose_game(find_checkpoints([tmp_path]), [])
+    assert [checkpoint.seed for checkpoint in able] == [0]
+    named = next((tmp_path / "recip_seed_1").rglob("checkpoint_*.pt"))
+    with pytest.raises(ValueError, match=reason):
+        choose_game(find_checkpoints([named]), [])
+
+
+def test_the_measure_of_cooperation_comes_first() -> None:
+    cells = pd.DataFrame({"quantity": ["per_step", "per_episode", "peacefulness", "share"]})
+    assert measures_of(cells, CooperationMeasure("share", "share given")) == ["share", "peacefulness"]
+    assert measures_of(cells, None) == ["peacefulness", "share"]
+
+
 def test_unknown_input_is_one_clear_error(tmp_path: Path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path / "none")
-    assert "none' is not allowed, allowed: a checkpoint" in capsys.readouterr().err
+    assert "must be a checkpoint or a folder with checkpoints, but there is no" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path, "--episodes=0")
-    assert "--episodes=0 is not allowed" in capsys.readouterr().err
+    assert "--episodes must be an integer >= 1, but is 0" in capsys.readouterr().err
+
+
+def test_the_meta_game_is_among_those_that_all_met() -> None:
+    met = {(one, other) for one in "abc" for other in "abc"} - {("a", "c")} | {("d", "a")}
+    assert met_each_other("abcd", met) in (["b", "c"], ["a", "b"])
+    assert met_each_other("ab", set()) == []
 
 
 def games(row: list, column: list) -> dict:

@@ -126,7 +126,7 @@ def test_wheel_holds_every_module_and_its_data(wheel: Path) -> None:
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in PLACES.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".txt")
+        if path.suffix in (".py", ".yaml", ".txt", ".jinja")
     }
     assert f"{PLUGINS}benchmarl_reciprocator_search_path.py" in expected
     assert files_in(wheel) == {name.replace(PLUGINS, "hydra_plugins/") for name in expected}

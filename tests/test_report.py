@@ -9,16 +9,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rliable import metrics
 
-from benchmarl_reciprocator.commands.report import write_report
+from benchmarl_reciprocator.commands import report as command
+from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
+from benchmarl_reciprocator.evaluation.reports.report import write_report
+from benchmarl_reciprocator.evaluation.reports.study import study
+from benchmarl_reciprocator.evaluation.reports.words import counted, listed, title_of
 from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations, read_results
+from benchmarl_reciprocator.evaluation.sections import Figure, Section, write_sections
 from benchmarl_reciprocator.evaluation.statistics import (
+    difference,
     interquartile_mean,
     interquartile_means_over_time,
     performance_profiles,
     probability_of_improvement,
+    share_of_wins,
     show,
+    trimmed_mean,
+    within_noise_of_the_best,
 )
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 # Ten evaluations of two episodes: an agent's return rises from 0 to 9 over training.
 EVALUATIONS = 10
@@ -39,22 +50,33 @@ def evaluations(offset: float, **measures: float) -> dict:
     return steps
 
 
+P_COOPERATE = {"metric": "p_cooperate", "label": "P(cooperate)", "low": 0.0, "high": 1.0}
+
+
 def add_run(
-    folder: Path, population: str, seed: int, agents: tuple[str, str], offset: float, **measures: float
+    folder: Path,
+    population: str,
+    seed: int,
+    agents: tuple[str, str],
+    offset: float,
+    task: str = "pd",
+    recorded: dict | None = None,
+    **measures: float,
 ) -> Path:
     """What a suite's run leaves."""
-    place = folder / "runs" / "pd" / f"{population}-0" / f"seed_{seed}"
+    place = folder / "runs" / task / f"{population}-0" / f"seed_{seed}"
     experiment = place / "experiment"
     experiment.mkdir(parents=True)
-    content = {"social_dilemmas": {"pd": {agents[0]: {f"seed_{seed}": evaluations(offset, **measures)}}}}
+    content = {"social_dilemmas": {task: {agents[0]: {f"seed_{seed}": evaluations(offset, **measures)}}}}
     (experiment / "experiment.json").write_text(json.dumps(content))
     record = {
-        "task": "pd",
+        "task": task,
         "population": population,
         "seed": seed,
         "agents": list(agents),
         "frames": 900,
         "seconds": 3.0,
+        **({"task_version": 1, "cooperation": P_COOPERATE} if recorded is None else recorded),
     }
     (place / "run.json").write_text(json.dumps({**record, "json": "experiment/experiment.json"}))
     return place
@@ -76,7 +98,9 @@ def test_final_scores_are_the_interquartile_mean_of_the_last_fifth(results_folde
     score = table.loc["pair of kinds", "return"]
     assert score.startswith("19.00 [")
     # Agent 0 is the Reciprocator, agent 1 has two less.
-    assert re.match(r"reciprocator 20\.00 \[.*\]; ippo 18\.00 \[.*\]", table.loc["pair of kinds", "by role"])
+    roles = pd.read_csv(results_folder / "report" / "roles_pd.csv").set_index("role")
+    assert roles.loc["reciprocator", "return"].startswith("20.00 [")
+    assert roles.loc["ippo", "return"].startswith("18.00 [")
     assert table.loc["pair of kinds", "worst-off agent"].startswith("18.00")
     assert table.loc["pooled †", "P(cooperate)"] == "0.10 [0.10, 0.10]"
     assert "group's mean reward" in printed
@@ -135,7 +159,7 @@ def test_results_of_benchmarls_own_command_are_read(small_experiment, tmp_path: 
     # What the Reciprocator logged comes from its csv files.
     assert results.diagnostics["influence_0_on_1"].notna().all()
     assert sorted(results.diagnostics["iteration"].unique()) == [0, 1]
-    assert "prisoners_dilemma" in write_report(tmp_path)
+    assert "Prisoner's dilemma" in write_report(tmp_path)
 
 
 def test_the_same_name_twice_is_no_replication(results_folder: Path) -> None:
@@ -149,19 +173,171 @@ def test_cross_play_beside_the_runs_is_a_part_of_the_report(results_folder: Path
     folder = results_folder / "crossplay" / "pd"
     folder.mkdir(parents=True)
     (folder / "scores.png").write_bytes(b"a picture")
-    (folder / "crossplay.md").write_text("# Cross-play: pd\n\n## Scores\n\n![Scores](scores.png)\n")
+    document = [Section("Cross-play: pd", level=1), Section("Scores", [Figure("scores.png", "Scores")])]
+    write_sections(document, folder, "crossplay")
     # What is beside the runs is not taken for one of them.
     add_run(folder, "training_of_an_exploiter", 0, ("ippo", "ippo"), 0)
     write_report(results_folder)
     report = results_folder / "report"
     text = (report / "report.md").read_text()
     assert "## Cross-play: pd\n\n### Scores\n\n![Scores](crossplay_pd_scores.png)" in text
+    assert text.index("## Cross-play: pd") < text.index("## Setting")
     assert (report / "crossplay_pd_scores.png").read_bytes() == b"a picture"
     assert "training_of_an_exploiter" not in text
 
 
+def test_cross_play_of_an_earlier_version_is_named_with_how_to_renew_it(results_folder: Path) -> None:
+    for name in ("crossplay", "exploitability"):
+        (results_folder / name / "pd").mkdir(parents=True)
+        (results_folder / name / "pd" / f"{name}.md").write_text("# Old\n\n![x](x.png)\n")
+    (results_folder / "exploitability" / "pd" / "section.json").write_text("[")
+    write_report(results_folder)
+    text = (results_folder / "report" / "report.md").read_text()
+    assert "`crossplay/pd/crossplay.md` is of an earlier version" in text
+    assert "benchmarl-reciprocator exploitability ... --output exploitability/pd" in text
+    assert "exploitability/pd/section.json cannot be read" in text
+    assert "# Old" not in text
+
+
+def with_ippo(folder: Path, better: float, seeds: int = 5, **recorded) -> None:
+    """Reciprocators that cooperate, IPPO that does so less by ``better``, and QMIX."""
+    for seed in range(seeds):
+        for name, algorithm, rate in (("IPPO", "ippo", 0.9 - better), ("Ours", "reciprocator", 0.9), ("Q", "qmix", 1)):
+            noise = 0.01 * seed
+            add_run(folder, name, seed, (algorithm, algorithm), rate + noise, p_cooperate=rate - noise, **recorded)
+
+
+def test_the_headline_says_who_cooperates_by_how_much_and_how_sure(tmp_path: Path) -> None:
+    with_ippo(tmp_path, better=0.5)
+    lead, sure, by_task = write_report(tmp_path).split("\n\n")[1:4]
+    assert lead == "**Ours** cooperates most of those that look after themselves."
+    assert sure.startswith("How sure: 5 seeds for each") and "hints" not in sure
+    assert by_task.startswith(
+        "- **Pd.** P(cooperate) 0.88 [0.86, 0.90] of Ours; next IPPO with 0.38 [0.36, 0.40], 0.50 ["
+    )
+    assert by_task.endswith("below it. Q †: 0.98 [0.96, 1.00].")
+    page = (tmp_path / "report" / "report.html").read_text()
+    # The package's own method first, the cooperative reference last; the best row alone is marked.
+    rows = re.findall(r'<tr( class="best")?>\n<th scope="row">([^<]*)</th>', page)
+    assert rows[:3] == [(' class="best"', "Ours"), ("", "IPPO"), ("", "Q †")]
+
+
+@pytest.mark.parametrize(
+    ("better", "seeds", "said"),
+    [
+        (0.0, 5, "No population is ahead of the others beyond noise."),
+        (0.5, 3, "Intervals of so few seeds are too narrow"),
+        (0.5, 1, "**no conclusion should be drawn**"),
+    ],
+)
+def test_the_headline_claims_no_more_than_seeds_allow(tmp_path: Path, better: float, seeds: int, said: str) -> None:
+    with_ippo(tmp_path, better, seeds)
+    head = write_report(tmp_path).split("## Final scores")[0]
+    assert said in head
+    if seeds == 1:
+        assert "One seed: P(cooperate) from 0.40 (IPPO) to 0.90 (Ours)" in head and "cooperates most" not in head
+
+
+def test_tasks_that_do_not_measure_cooperation_count_only_without_others(tmp_path: Path) -> None:
+    with_ippo(tmp_path, better=0.5, seeds=4)
+    with_ippo(tmp_path, better=0.5, seeds=4, task="second")
+    with_ippo(tmp_path, better=0.5, seeds=4, task="none", recorded={"task_version": 1, "cooperation": None})
+    lead = headline(study(read_results(tmp_path)))[0]
+    assert lead.text == (
+        "**Ours** cooperates most of those that look after themselves, or cannot be told apart from the best, on both "
+        "tasks that measure cooperation."
+    )
+
+
+def test_nobody_cooperates_is_said(tmp_path: Path) -> None:
+    for seed in range(3):
+        for name, rate in (("one", 0.05), ("other", 0.01)):
+            add_run(tmp_path, name, seed, ("ippo", "ippo"), 0, p_cooperate=rate + 0.001 * seed)
+    found = finding(study(read_results(tmp_path)), "pd")
+    assert found.text.startswith("Nobody cooperates: P(cooperate) from 0.01") and not found.leaders
+
+
+def test_the_measure_of_cooperation_comes_from_the_record_the_task_file_or_the_registry(tmp_path: Path) -> None:
+    own = {"metric": "sharing", "label": "share given", "low": -1.0, "high": 1.0}
+    bare = {"recorded": {}}
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "by_record", {"task_version": 3, "cooperation": own}, sharing=0.5)
+    place = add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "by_file", **bare, sharing=0.5, p_cooperate=0.1)
+    (place / "experiment" / "task.yaml").write_text(json.dumps({"version": 2, "cooperation": own}))
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "prisoners_dilemma", **bare, p_cooperate=0.5)
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "unheard_of", **bare, p_cooperate=0.5)
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "none", {"task_version": 1, "cooperation": None}, p_cooperate=0.5)
+    of = study(read_results(tmp_path))
+    sharing = CooperationMeasure(**own)
+    expected = {"by_record": sharing, "by_file": sharing, "prisoners_dilemma": CooperationMeasure(**P_COOPERATE)}
+    assert of.measures == expected
+    versions = of.results.runs.set_index("task")["task_version"]
+    assert (versions["by_record"], versions["by_file"]) == (3, 2) and pd.isna(versions["unheard_of"])
+    write_report(tmp_path)
+    table = pd.read_csv(tmp_path / "report" / "scores_by_file.csv")
+    assert table["share given"].tolist() == [0.5]
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert re.search(r"\| By record +\| `social_dilemmas/by_record` +\| 3 +\| share given \(`sharing`\)", text)
+    assert re.search(r"\| Unheard of +\| .* \| not known of 1 run +\| not measured", text)
+
+
+def test_no_measure_is_dropped_for_its_name(tmp_path: Path) -> None:
+    further = {"harvested": 7.0, "agent_0_p_cooperate_after_CC": 0.2, "agent_1_p_cooperate_after_CC": 0.4}
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, p_cooperate=0.5, all_defect_return=-1.0, **further)
+    many = {f"place_{index}": float(index) for index in range(12)}
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "other", p_cooperate=0.5, **many)
+    write_report(tmp_path)
+    report = tmp_path / "report"
+    (row,) = pd.read_csv(report / "further_pd.csv").to_dict("records")
+    assert row == {"population": "a", "harvested": 7.0, "p cooperate after CC": 0.3}
+    text = (report / "report.md").read_text()
+    assert "12 further measures of the task are in `final.csv`" in text and not (report / "further_other.csv").exists()
+    assert pd.read_csv(report / "final.csv").set_index("task").loc["other", "place_11"] == 11
+
+
+def test_results_of_an_earlier_version_of_a_task_do_not_count(tmp_path: Path) -> None:
+    for seed, version in enumerate([2, 2, 1, None]):
+        recorded = {"task_version": version, "cooperation": P_COOPERATE}
+        add_run(tmp_path, "a", seed, ("ippo", "ippo"), seed, recorded=recorded, p_cooperate=0.5)
+    write_report(tmp_path)
+    text = (tmp_path / "report" / "report.md").read_text()
+    left_out = text[text.index("## Left out") :]
+    assert "pd, a, seed 2: was run on version 1 of the task, the others on version 2" in left_out
+    assert pd.read_csv(tmp_path / "report" / "scores_pd.csv")["seeds"].tolist() == [3]
+    # What was run before there were versions is taken, and said.
+    assert "2, not known of 1 run" in text
+
+
+def test_mixtures_with_a_reciprocator_come_after_it_and_before_others(results_folder: Path) -> None:
+    add_run(results_folder, "a_baseline", 0, ("ippo", "ippo"), 0)
+    add_run(results_folder, "ours", 0, ("reciprocator_mappo", "reciprocator_mappo"), 0)
+    of = study(read_results(results_folder))
+    assert of.populations == ["ours", "pair_of_kinds", "a_baseline", "pooled"]
+    assert of.own == ["ours", "pair_of_kinds"] and of.references == ["pooled"]
+    strong, weaker = (of.styles[name] for name in ("ours", "a baseline"))
+    assert strong["linewidth"] > weaker["linewidth"] and strong["color"] == "#D55E00"
+
+
+def test_names_as_people_write_them() -> None:
+    assert title_of("prisoners_dilemma") == "Prisoner's dilemma"
+    assert title_of("public_goods_5", n_agents=5) == "Public goods, 5 agents"
+    assert title_of("map_2", n_agents=5) == "Map 2"
+    assert title_of("pd") == "Pd"
+    assert [listed("abc"), listed("ab"), listed("a")] == ["a, b and c", "a and b", "a"]
+    assert [counted(1, "seed"), counted(2, "seed")] == ["1 seed", "2 seeds"]
+
+
+def test_the_command_names_what_it_cannot_read(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        command.main([str(tmp_path / "none")])
+    assert "folder must be a folder of results, but is " in capsys.readouterr().err
+    add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0)
+    assert command.main([str(tmp_path), "--output", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "elsewhere" / "report.html").is_file() and not (tmp_path / "report").exists()
+    assert "# Benchmark report" in capsys.readouterr().out
+
+
 def test_an_empty_folder_has_a_report_too(tmp_path: Path) -> None:
-    assert write_report(tmp_path, failures=["pd, IPPO, seed 0: ValueError: no"]) == "no run has finished"
+    assert "no run has finished" in write_report(tmp_path, failures=["pd, IPPO, seed 0: ValueError: no"])
     assert "ValueError: no" in (tmp_path / "report" / "report.md").read_text()
 
 
@@ -201,6 +377,27 @@ def test_interquartile_mean_and_its_interval() -> None:
 def test_probability_of_improvement_counts_pairs() -> None:
     # Of the four pairs, two are won, one is drawn.
     assert probability_of_improvement(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]])).estimate == 0.625
+
+
+def test_what_is_within_noise_of_the_best() -> None:
+    scores = {"low": np.array([0.0, 0.1, 0.2]), "high": np.array([1.0, 1.1, 0.9]), "wide": np.array([0.2, 1.0, 1.5])}
+    assert within_noise_of_the_best(scores) == ["high", "wide"]
+    assert within_noise_of_the_best({"one": np.array([1.0]), "other": np.array([2.0])}) == []
+    # A difference that two digits do not show is none.
+    assert within_noise_of_the_best({"a": np.array([1.0, 1.0]), "b": np.array([0.999, 0.999])}) == ["a", "b"]
+    gap = difference(scores["high"], scores["low"])
+    assert gap.estimate == pytest.approx(0.9) and 0.6 < gap.low < 0.9 < gap.high < 1.2
+    # Welch's interval by hand: two seeds each, variances 0.5 and 0, one degree of freedom.
+    gap = difference(np.array([0.0, 1.0]), np.zeros(2))
+    assert gap.low == pytest.approx(0.5 - 12.706 * 0.5, abs=1e-3)
+
+
+def test_the_shortcuts_give_what_rliable_gives() -> None:
+    rng = np.random.default_rng(0)
+    for seeds, tasks in ((2, 1), (3, 2), (5, 3), (10, 1)):
+        scores, others = rng.normal(size=(2, seeds, tasks)).round(1)
+        assert trimmed_mean(scores) == metrics.aggregate_iqm(scores)
+        assert share_of_wins(scores, others) == pytest.approx(metrics.probability_of_improvement(scores, others))
 
 
 def test_performance_profile_is_the_share_of_runs_above() -> None:

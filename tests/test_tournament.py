@@ -15,7 +15,9 @@ from benchmarl_reciprocator import SocialDilemmaTask  # noqa: E402
 from benchmarl_reciprocator.agents.agent import ScriptedAgent  # noqa: E402
 from benchmarl_reciprocator.agents.play import play, returns  # noqa: E402
 from benchmarl_reciprocator.agents.trained import load_agents  # noqa: E402
-from benchmarl_reciprocator.commands import tournament  # noqa: E402
+from benchmarl_reciprocator.commands import tournament as command  # noqa: E402
+from benchmarl_reciprocator.evaluation import tournament  # noqa: E402
+from benchmarl_reciprocator.evaluation.sections import read_sections  # noqa: E402
 
 
 def task_of(name: str, **options: object):
@@ -58,23 +60,27 @@ def test_a_trained_player_scores_as_in_our_own_game(checkpoints: Path) -> None:
 
 def test_one_command_from_checkpoints_to_ranking(checkpoints: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     folder = checkpoints / "runs"
-    command = [str(folder / "recip_seed_0"), str(folder / "recip_seed_1"), "--repetitions=1", f"--output={tmp_path}"]
-    monkeypatch.setattr(sys, "argv", ["tournament", *command])
-    assert tournament.main() == 0
+    arguments = [str(folder / "recip_seed_0"), str(folder / "recip_seed_1"), "--repetitions=1", f"--output={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["tournament", *arguments])
+    assert command.main() == 0
     assert "First by Graaskamp" in capsys.readouterr().out
+    (document,) = read_sections(tmp_path / "section.json")["tournament"]
+    # The trained agents are marked among the library's.
+    ranking = document.blocks[3]
+    assert [ranking.rows[index][0] for index in ranking.best] == ["Recip"]
     table = pd.read_csv(tmp_path / "ranking.csv")
     assert table.groupby("seed")["rank"].apply(sorted).tolist() == [list(range(1, 17))] * 2
     assert table["trained"].sum() == 2
     assert table["score_per_turn"].between(-3, 0).all() and table["cooperation"].between(0, 1).all()
     records = {file: file.stat().st_mtime_ns for file in tmp_path.glob("records/*.json")}
     assert len(records) == 3
-    assert tournament.main() == 0
+    assert command.main() == 0
     assert all(file.stat().st_mtime_ns == written for file, written in records.items())
 
 
 @pytest.mark.parametrize("name", ["matching_pennies", "public_goods", "coins"])
 def test_only_games_of_the_library_are_played(name: str) -> None:
-    with pytest.raises(ValueError, match=f"task='{name}' is not allowed, allowed: a symmetric matrix game"):
+    with pytest.raises(ValueError, match=f"task.*{name}.*a symmetric matrix game|task must be a symmetric matrix game"):
         tournament.game_of(task_of(name))
 
 
@@ -84,7 +90,7 @@ def test_ranks_by_hand() -> None:
 
     among = {"matches": {"a": {"b": match(3.0, 1.0)}, "b": {}}}
     own = {"matches": {"a": match(2.0, 2.0), "b": match(4.0, 0.0), tournament.ITSELF: match(9.0, 9.0)}}
-    rows = tournament._ranking("ours", 0, own, among)
+    rows = tournament.ranking("ours", 0, own, among)
     assert [(row["player"], row["score_per_turn"], row["cooperation"]) for row in rows] == [
         ("ours", 3.0, 1.0),
         ("a", 2.5, 0.5),

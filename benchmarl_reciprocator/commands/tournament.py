@@ -1,6 +1,7 @@
-"""A tournament of trained policies with the strategies of the Axelrod library (optional extra ``axelrod``).
+"""A tournament of trained policies with the strategies of the Axelrod library (extra ``axelrod``).
 
-    benchmarl-reciprocator tournament <checkpoints or folders> [task.x=y ...] [--strategies first]
+    benchmarl-reciprocator tournament benchmark_quick task=social_dilemmas/prisoners_dilemma
+    benchmarl-reciprocator tournament <checkpoints or folders> --strategies basic --turns 200
 
 For matrix games of two players with two actions. Every trained agent plays a round robin with the library's strategies,
 one at a time: agents of other seeds and populations do not change its rank. What was played is on disk; the same
@@ -10,323 +11,49 @@ command goes on with what is missing.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
-import torch
-from torchrl.envs.utils import ExplorationType, set_exploration_type
-from tqdm import tqdm
+from benchmarl_reciprocator.commands.arguments import (
+    add_inputs,
+    add_integer,
+    add_output,
+    command_parser,
+    run_command,
+)
+from benchmarl_reciprocator.evaluation.tournament import STRATEGIES, tournament
 
-from benchmarl_reciprocator.agents.agent import Agent
-from benchmarl_reciprocator.agents.trained import load_agents
-from benchmarl_reciprocator.commands.arguments import split_inputs
-from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
-from benchmarl_reciprocator.evaluation.pairings import contestants_of
-from benchmarl_reciprocator.evaluation.provenance import add_setting
-from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
-from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
-from benchmarl_reciprocator.evaluation.tables import markdown
-from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
-from benchmarl_reciprocator.tasks.options import check_option
-from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
-
-try:
-    import axelrod
-except ImportError as error:
-    raise ImportError(
-        'the tournament needs the Axelrod library: pip install "benchmarl-reciprocator[axelrod]"'
-    ) from error
-
-STRATEGIES = {
-    "first": axelrod.axelrod_first_strategies,
-    "basic": axelrod.basic_strategies,
-    "short_run_time": axelrod.short_run_time_strategies,
-}
-ITSELF = "itself"
-
-
-class TrainedPlayer(axelrod.Player):
-    """An agent of a checkpoint as a player of the Axelrod library, in the seat that it was trained in.
-
-    Args:
-        label (str): its name in tables.
-        agent (Agent): who plays.
-        make_env (callable): makes the matrix game of one environment.
-    """
-
-    name = "Trained"
-    classifier = {  # noqa: RUF012
-        "memory_depth": math.inf,
-        "stochastic": True,
-        "long_run_time": False,
-        "inspects_source": False,
-        "manipulates_source": False,
-        "manipulates_state": False,
-    }
-
-    def __init__(self, label: str, agent: Agent, make_env: Callable[[], MatrixGameEnv]) -> None:
-        super().__init__()
-        self.name = label
-        self.agent = agent
-        self.env = make_env()
-        self.memory = agent.start(1)
-        self.seat = agent.place or 0
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def strategy(self, opponent: axelrod.Player) -> axelrod.Action:
-        """Its next action, after the last turn of both has been played on the game that it knows."""
-        env, cooperates = self.env, self.env.cooperative_action
-        if not self.history:
-            env.start(torch.ones(1, dtype=torch.bool))
-        else:
-            last = [self.history[-1], opponent.history[-1]]
-            actions = torch.tensor([[cooperates if action is axelrod.Action.C else 1 - cooperates for action in last]])
-            actions = actions.roll(self.seat, 1)
-            if self.agent.looks_back:
-                self.memory = self.agent.look_back(env.observations(), env.state(), actions, self.memory)
-            env.transition(actions)
-        with set_exploration_type(ExplorationType.RANDOM):
-            action, self.memory = self.agent.act(env.observations(), self.memory)
-        return axelrod.Action.C if action.item() == cooperates else axelrod.Action.D
-
-
-def game_of(task: SocialDilemmaClass) -> axelrod.Game:
-    """The Axelrod library's game with the payoffs of ``task``.
-
-    Raises:
-        ValueError: if it is no symmetric matrix game of two players with two actions, one of which is to cooperate.
-    """
-    env = task.options.make_env(1, "cpu", seed=0)
-    two_by_two = isinstance(env, MatrixGameEnv) and env.n_actions == [2, 2]
-    check_option(
-        "task",
-        task.name.lower(),
-        two_by_two and env.interchangeable_seats and env.cooperative_action is not None,
-        "a symmetric matrix game of two players with two actions, one of them cooperative",
-    )
-    c = env.cooperative_action
-    d = 1 - c
-    r, s, t, p = (env.payoffs[own, other, 0].item() for own, other in ((c, c), (c, d), (d, c), (d, d)))
-    return axelrod.Game(r=r, s=s, t=t, p=p)
-
-
-def tournament(
-    places: Sequence[Path],
-    overrides: Sequence[str] = (),
-    strategies: str = "first",
-    turns: int | None = None,
-    repetitions: int = 10,
-    output: Path | None = None,
-) -> tuple[Path, str]:
-    """Play what is missing, and write the tables.
-
-    Args:
-        places (sequence of Path): checkpoints and folders, see
-            :func:`~benchmarl_reciprocator.evaluation.checkpoints.find_checkpoints`.
-        overrides (sequence of str): of the task, see
-            :func:`~benchmarl_reciprocator.evaluation.checkpoints.choose_game`.
-        strategies (str): which of the library's strategies, one of :data:`STRATEGIES`.
-        turns (int, optional): of a match; default: the task's ``max_steps``.
-        repetitions (int): of every match.
-        output (Path, optional): where everything goes; default: ``tournament/<task>``.
-
-    Returns:
-        tuple[Path, str]: the folder, and the report in markdown.
-
-    Raises:
-        ValueError: on bad input.
-    """
-    check_option("strategies", strategies, strategies in STRATEGIES, " | ".join(STRATEGIES))
-    task, checkpoints = choose_game(find_checkpoints(places), overrides)
-    game = game_of(task)
-    folder = output or Path("tournament") / task.name.lower()
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    options: MatrixGameOptions = task.options
-    turns = turns or options.max_steps
-    setting = {
-        "task": task.name.lower(),
-        "options": task.config,
-        "turns": turns,
-        "repetitions": repetitions,
-        "strategies": strategies,
-        "axelrod": axelrod.__version__,
-    }
-    match = partial(_match, game=game, turns=turns, repetitions=repetitions)
-    library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
-    among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
-    rows = []
-    entries = [(one, seed) for one in contestants_of(checkpoints) for seed in one.checkpoints]
-    for contestant, seed in tqdm(entries, unit="agent"):
-        checkpoint = contestant.checkpoints[seed]
-        identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
-        played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
-        record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
-        rows += _ranking(contestant.name, seed, record, among)
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
-    text = report(table, task, folder, setting)
-    add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
-    return folder, text
-
-
-def _recorded(folder: Path, name: str, identity: dict[str, Any], play: Callable[[], dict]) -> dict[str, Any]:
-    """What ``play`` gives, from disk if it was played before."""
-    file = folder / "records" / f"{name}__{digest_of(identity)}.json"
-    record = earlier_record(file)
-    if record is None:
-        record = {**identity, "matches": play()}
-        write_json(file, record)
-    return record
-
-
-def _match(
-    one: axelrod.Player, other: axelrod.Player, game: axelrod.Game, turns: int, repetitions: int
-) -> dict[str, list[float]]:
-    """Both sides' scores per turn and cooperation rates, means over repetitions."""
-    scores, cooperation = np.zeros(2), np.zeros(2)
-    for repetition in range(repetitions):
-        torch.manual_seed(repetition)
-        played = axelrod.Match((one, other), turns=turns, game=game, seed=repetition)
-        played.play()
-        scores += played.final_score_per_turn()
-        cooperation += played.normalised_cooperation()
-    return {"scores": (scores / repetitions).tolist(), "cooperation": (cooperation / repetitions).tolist()}
-
-
-def _among_themselves(library: dict[str, axelrod.Player], match: Callable) -> dict[str, dict]:
-    """Matches of every two of the library's strategies: by the first's name, then the second's."""
-    names = list(library)
-    matches: dict[str, dict] = {name: {} for name in names}
-    for index, name in enumerate(tqdm(names, unit="strategy")):
-        for other in names[index + 1 :]:
-            matches[name][other] = match(library[name], library[other])
-    return matches
-
-
-def _against_all(
-    label: str,
-    checkpoint: Path,
-    place: int,
-    task: SocialDilemmaClass,
-    library: dict[str, axelrod.Player],
-    match: Callable,
-) -> dict[str, dict]:
-    """Matches of a trained agent with every strategy of the library, by name, and with itself."""
-    make_env = partial(task.options.make_env, 1, "cpu", seed=0)
-    agent = load_agents(checkpoint)[place]
-    matches = {name: match(TrainedPlayer(label, agent, make_env), player) for name, player in library.items()}
-    return {**matches, ITSELF: match(TrainedPlayer(label, agent, make_env), TrainedPlayer(label, agent, make_env))}
-
-
-def _ranking(name: str, seed: int, record: dict[str, Any], among: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for every player of the tournament of one trained agent, by rank: mean score and cooperation rate over its
-    matches with all others, as the library counts them (without the match with itself).
-    """
-    own = record["matches"]
-    players = {name: {other: _side(played, 0) for other, played in own.items() if other != ITSELF}}
-    for player, matches in among["matches"].items():
-        players.setdefault(player, {})[name] = _side(own[player], 1)
-        for other, played in matches.items():
-            players[player][other] = _side(played, 0)
-            players.setdefault(other, {})[player] = _side(played, 1)
-    means = {player: np.mean(list(matches.values()), axis=0) for player, matches in players.items()}
-    ranked = sorted(means, key=lambda player: -means[player][0])
-    return [
-        {
-            "population": name,
-            "seed": seed,
-            "player": player,
-            "trained": player == name,
-            "rank": 1 + ranked.index(player),
-            "score_per_turn": means[player][0],
-            "cooperation": means[player][1],
-            "score_with_itself": own[ITSELF]["scores"][0] if player == name else np.nan,
-        }
-        for player in ranked
-    ]
-
-
-def _side(played: dict[str, list[float]], side: int) -> tuple[float, float]:
-    return played["scores"][side], played["cooperation"][side]
-
-
-def report(table: pd.DataFrame, task: SocialDilemmaClass, folder: Path, setting: dict[str, Any]) -> str:
-    """Write ``tournament.md``; returns it."""
-    trained = table[table["trained"]]
-    size = table.groupby(["population", "seed"]).size().max()
-    rows = []
-    for name, cell in trained.groupby("population", sort=False):
-        rows.append(
-            {
-                "population": name,
-                f"rank of {size}": show(*mean_interval(cell["rank"]), digits=1),
-                "best and worst rank": f"{cell['rank'].min()}, {cell['rank'].max()}",
-                "score per turn": show(*mean_interval(cell["score_per_turn"])),
-                "cooperation rate": show(*mean_interval(cell["cooperation"])),
-                "score with itself": show(*mean_interval(cell["score_with_itself"])),
-                "seeds": len(cell),
-            }
-        )
-    # A strategy's score in the mean over the tournaments: in each it met another trained agent.
-    everybody = table.groupby("player")[["score_per_turn", "cooperation"]].mean().sort_values("score_per_turn")[::-1]
-    names = set(trained["player"])
-    ranking = pd.DataFrame(
-        {
-            "player": [f"**{name}**" if name in names else name for name in everybody.index],
-            "score per turn": [f"{value:.2f}" for value in everybody["score_per_turn"]],
-            "cooperation rate": [f"{value:.2f}" for value in everybody["cooperation"]],
-        }
-    )
-    options = {key: value for key, value in task.config.items() if value is not None and key != "grouping"}
-    lines = [
-        f"# Tournament with the Axelrod library: {task.name.lower()}",
-        "",
-        f"{', '.join(f'{key}={value}' for key, value in options.items())}. Round robin of one trained agent with the "
-        f"{size - 1} strategies {setting['strategies']!r} of Axelrod {setting['axelrod']}, {setting['turns']} turns, "
-        f"{setting['repetitions']} repetitions, the task's payoffs. Mean [95% bootstrap interval over seeds].",
-        "",
-        markdown(pd.DataFrame(rows)),
-        "",
-        "All players, mean over the tournaments:",
-        "",
-        markdown(ranking),
-    ]
-    text = "\n".join(lines) + "\n"
-    (folder / "tournament.md").write_text(text)
-    return text
+READS = """
+checkpoints, or folders that hold them: of a suite, of BenchMARL's commands or of single experiments
+task=social_dilemmas/<name>: which game, where the checkpoints are of several; task.<option>=<value>: played otherwise
+"""
+WRITES = """
+<output>/tournament.md: rank, score and cooperation rate of every population, and all players; it is printed too
+<output>/ranking.csv: what it stands on; records/: all matches; section.json: the same for the command report
+"""
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
     """Read the command line, play and report."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarl-reciprocator tournament",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser("tournament", __doc__, READS, WRITES)
+    add_inputs(parser)
+    parser.add_argument(
+        "--strategies", default="first", help=f"of the library: {', '.join(STRATEGIES)} (default: first)"
     )
-    parser.add_argument("inputs", nargs="+", help="checkpoints, folders, and overrides of the task (task.x=y)")
-    parser.add_argument("--strategies", default="first", help=f"of the library: {', '.join(STRATEGIES)}")
-    parser.add_argument("--turns", type=int, default=None, help="of a match (default: the task's max_steps)")
-    parser.add_argument("--repetitions", type=int, default=10, help="of every match")
-    parser.add_argument("--output", type=Path, default=None, help="where the results go (default: tournament/<task>)")
-    arguments = parser.parse_intermixed_args(command_line)
-    for option in ("turns", "repetitions"):
-        value = getattr(arguments, option)
-        if value is not None and value < 1:
-            parser.error(f"--{option}={value} is not allowed, allowed: an integer >= 1")
-    places, overrides = split_inputs(arguments.inputs)
-    try:
-        folder, text = tournament(
-            places, overrides, arguments.strategies, arguments.turns, arguments.repetitions, arguments.output
-        )
-    except ValueError as error:
-        parser.error(str(error))
+    add_integer(parser, "--turns", None, "of a match (default: the task's max_steps)")
+    add_integer(parser, "--repetitions", 10, "of every match")
+    add_output(parser, "tournament/<task>")
+    return run_command(parser, command_line, work)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Play what is missing, write and print."""
+    folder, text = tournament(
+        arguments.places,
+        arguments.overrides,
+        arguments.strategies,
+        arguments.turns,
+        arguments.repetitions,
+        arguments.output,
+    )
     sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
-    return 0

@@ -14,9 +14,10 @@ import torch
 from benchmarl.algorithms.common import AlgorithmConfig
 from omegaconf import OmegaConf
 
-from benchmarl_reciprocator.agents.setup import algorithms_by_group, read_setup
+from benchmarl_reciprocator.agents.setup import algorithms_by_group, read_setup, read_task_file
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
+from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
@@ -38,6 +39,7 @@ class Checkpoint:
         task (SocialDilemmaClass): that it was trained on.
         algorithm (AlgorithmConfig): that trained it.
         named (bool): whether it was asked for by its own name, not found in a folder.
+        version (int, optional): of the task's rules, if that is known.
     """
 
     file: Path
@@ -47,12 +49,19 @@ class Checkpoint:
     task: SocialDilemmaClass
     algorithm: AlgorithmConfig
     named: bool
+    version: int | None = None
 
     def learns(self, member: str) -> bool:
         """Whether the agents of one of its algorithms were trained."""
+        return not issubclass(self._class_of(member), NotTrainedConfig)
+
+    def reciprocates(self, member: str) -> bool:
+        """Whether the agents of one of its algorithms are Reciprocators."""
+        return issubclass(self._class_of(member), ReciprocityConfig)
+
+    def _class_of(self, member: str) -> type[AlgorithmConfig]:
         config = self.algorithm
-        member_class = config.member_classes()[member] if isinstance(config, MixedConfig) else type(config)
-        return not issubclass(member_class, NotTrainedConfig)
+        return config.member_classes()[member] if isinstance(config, MixedConfig) else type(config)
 
     def seats_by_member(self) -> dict[str, list[int]]:
         """Seats of the agents that each algorithm trained, by the algorithm's name."""
@@ -82,7 +91,7 @@ def find_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
     found: dict[Path, Checkpoint] = {}
     for place in places:
         if not place.exists():
-            raise ValueError(f"{str(place)!r} is not allowed, allowed: a checkpoint, or a folder with checkpoints")
+            raise ValueError(f"input must be a checkpoint or a folder with checkpoints, but there is no {str(place)!r}")
         here = []
         for file in [place] if place.is_file() else _newest_of_each(place):
             try:
@@ -93,7 +102,7 @@ def find_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
             found.setdefault(checkpoint.file.resolve(), checkpoint)
     if not found:
         listed = ", ".join(map(str, places))
-        raise ValueError(f"no checkpoint was found in {listed}, allowed: folders with .../checkpoints/checkpoint_*.pt")
+        raise ValueError(f"input must hold checkpoints, .../checkpoints/checkpoint_*.pt, but there is none in {listed}")
     return list(found.values())
 
 
@@ -117,17 +126,17 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
     names = sorted({checkpoint.task.name.lower() for checkpoint in checkpoints})
     if name is None and len(names) > 1:
         raise ValueError(
-            f"the checkpoints are of different tasks, allowed: one of task=social_dilemmas/{{{','.join(names)}}}"
+            f"task must be social_dilemmas/{' or social_dilemmas/'.join(names)}, but is not given, and the checkpoints "
+            "are of all of them"
         )
     name = name or names[0]
     same = [checkpoint for checkpoint in checkpoints if checkpoint.task.name.lower() == name]
     if not same:
-        raise ValueError(
-            f"task=social_dilemmas/{name} is not allowed, allowed: a task of the checkpoints ({', '.join(names)})"
-        )
-    for key, value in options.items():
+        raise ValueError(f"task must be one of the checkpoints', {', '.join(names)}, but is {name!r}")
+    for key in options:
         if key not in same[0].task.config:
-            raise ValueError(f"task.{key}={value!r} is not allowed, allowed: {', '.join(same[0].task.config)}")
+            options_of_task = ", ".join(same[0].task.config)
+            raise ValueError(f"task.{key} must be an option of {name}, {options_of_task}, but it has no such option")
     fitting = [checkpoint for checkpoint in same if options.items() <= checkpoint.task.config.items()]
     first = (fitting or same)[0].task
     # The grouping is a matter of training: any will do to play.
@@ -180,11 +189,11 @@ def _read(file: Path, named: bool) -> Checkpoint:
     setup = read_setup(file)
     task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
     if not isinstance(task, SocialDilemmaClass):
-        raise ValueError(f"task={task.env_name()}/{task.name.lower()} is not allowed, allowed: social_dilemmas/...")
+        raise ValueError(f"its task must be one of social_dilemmas/, but is {task.env_name()}/{task.name.lower()}")
     task = SocialDilemmaClass(name=task.name, config=options)
     continuous = task.supports_continuous_actions() and algorithm.supports_continuous_actions()
     if continuous and (setup.experiment.prefer_continuous_actions or not algorithm.supports_discrete_actions()):
-        raise ValueError("was trained on continuous actions, allowed: experiment.prefer_continuous_actions=False")
+        raise ValueError("its actions must be discrete, but it was trained on continuous ones")
     saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     frames = saved["state"]["total_frames"]
     record = _record(experiment)
@@ -196,6 +205,7 @@ def _read(file: Path, named: bool) -> Checkpoint:
         task=task,
         algorithm=algorithm,
         named=named,
+        version=(read_task_file(experiment) or {}).get("version"),
     )
 
 
@@ -235,16 +245,18 @@ def _one_for_each_seed(checkpoints: Sequence[Checkpoint], task: SocialDilemmaCla
 
 
 def _parse(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
-    name, options = None, {}
+    name = None
+    options: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if equals and key == "task":
             name = value.removeprefix(f"{SocialDilemmaClass.env_name()}/")
         elif equals and key.startswith("task."):
-            options.update(OmegaConf.to_container(OmegaConf.from_dotlist([override]))["task"])
+            read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
+            options.update(read["task"])
         else:
             raise ValueError(
-                f"{override!r} is not allowed, allowed: task=social_dilemmas/<name> and task.<option>=<value>"
+                f"an override must be task=social_dilemmas/<name> or task.<option>=<value>, but is {override!r}"
             )
     return name, options
 
@@ -252,7 +264,12 @@ def _parse(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
 def _why_not(checkpoint: Checkpoint, task: SocialDilemmaClass, env: SocialDilemmaEnv) -> str | None:
     """Why the agents of a checkpoint cannot play ``task``, if so."""
     if checkpoint.task.name != task.name:
-        return f"is of task=social_dilemmas/{checkpoint.task.name.lower()}, allowed: {task.name.lower()}"
+        return f"must be of {task.name.lower()}, but is of {checkpoint.task.name.lower()}"
+    if checkpoint.version not in (None, task.version):
+        return (
+            f"must be trained on version {task.version} of {task.name.lower()}, which is installed, but was trained on "
+            f"version {checkpoint.version}: its rules, presets or maps were others"
+        )
     own = checkpoint.task.options.make_env(1, "cpu", seed=0)
     for what, ours, theirs in (
         ("agents", env.n_agents, own.n_agents),
@@ -261,7 +278,7 @@ def _why_not(checkpoint: Checkpoint, task: SocialDilemmaClass, env: SocialDilemm
         *((f"task.{key}", task.config.get(key), checkpoint.task.config.get(key)) for key in SEEN_BY),
     ):
         if ours != theirs:
-            return f"was trained with other {what} ({theirs}), allowed: those of the game ({ours})"
+            return f"must be trained with the game's {what} ({ours}), but was with {theirs}"
     return None
 
 

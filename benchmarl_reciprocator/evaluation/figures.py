@@ -1,19 +1,19 @@
-"""Figures of reports and of cross-play: colour-blind-safe, legible at the width of a paper's column."""
+"""Figures of reports and of cross-play: colour-blind-safe, legible at the width of a paper's column.
+
+Drawn without pyplot, so that neither its backend nor its open figures change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -22,12 +22,42 @@ from benchmarl_reciprocator.evaluation.statistics import Interval, interquartile
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", "-.", ":")
+# The warm colours of the palette for this package's own method, the others for what it is compared with.
+OWN = ("#D55E00", "#E69F00")
+OTHERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#5F5F5F")
+# What :func:`population_styles` gives, by population.
+Styles = Mapping[str, Mapping[str, Any]]
 # Panels side by side: three fill a page's width.
 PER_ROW = 3
 
 
+def population_styles(populations: Sequence[str], own: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """How lines of each population are drawn, the same in all figures of a report; told apart by dashes in grey too.
+
+    Args:
+        populations (sequence of str): in the order of legends.
+        own (collection of str): those of this package's method, the first two of which are drawn strongly.
+    """
+    strong = [name for name in populations if name in own][: len(OWN)]
+    others = [name for name in populations if name not in strong]
+    styles = {}
+    for index, name in enumerate(populations):
+        if name in strong:
+            drawn = {"color": OWN[strong.index(name)], "linewidth": 2.2, "zorder": 3}
+        else:
+            drawn = {"color": OTHERS[others.index(name) % len(OTHERS)], "linewidth": 1.2, "zorder": 2}
+        styles[name] = {**drawn, "linestyle": STYLES[index % len(STYLES)]}
+    return styles
+
+
 def heat_map(
-    means: np.ndarray, lows: np.ndarray, highs: np.ndarray, names: Sequence[str], label: str, file: Path
+    means: np.ndarray,
+    lows: np.ndarray,
+    highs: np.ndarray,
+    names: Sequence[str],
+    label: str,
+    file: Path,
+    bounds: tuple[float, float] | None = None,
 ) -> None:
     """A matrix of means, each with its interval beneath; the colours stay apart for the colour-blind and in grey.
 
@@ -38,12 +68,14 @@ def heat_map(
         names (sequence of str): ``P``.
         label (str): what is shown.
         file (Path): where the figure goes.
+        bounds (tuple of float, optional): values of the first and the last colour; default: the least and the largest.
     """
     size = len(names)
     side = 0.62 * size
-    figure, axis = plt.subplots(figsize=(side + 2.0, side + 1.3), layout="constrained")
+    figure = _figure(side + 2.0, side + 1.3)
+    axis = figure.subplots()
     known = means[np.isfinite(means)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    low, high = bounds or ((known.min(), known.max()) if len(known) else (0.0, 1.0))
     image = axis.imshow(means, cmap="cividis", vmin=low, vmax=high if high > low else low + 1)
     for i, j in zip(*np.nonzero(np.isfinite(means))):
         bright = means[i, j] > (low + high) / 2
@@ -65,7 +97,6 @@ def heat_map(
     bar.outline.set_visible(False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=300)
-    plt.close(figure)
 
 
 def _number(value: float) -> str:
@@ -73,7 +104,9 @@ def _number(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence[str], file: Path) -> None:
+def shares_over_time(
+    times: Sequence[float], shares: np.ndarray, names: Sequence[str], file: Path, own: Collection[str] = ()
+) -> None:
     """How the shares of populations develop under the replicator dynamics.
 
     Args:
@@ -81,12 +114,12 @@ def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence
         shares (ndarray): ``[T, P]``.
         names (sequence of str): ``P``.
         file (Path): where the figure goes.
+        own (collection of str): those of this package's method.
     """
-    figure, axis = plt.subplots(figsize=(3.5, 2.4), layout="constrained")
-    for index, name in enumerate(names):
-        style = ("-", "--", "-.", ":")[index // len(COLOURS) % 4]
-        label = name.replace("_", " ")
-        axis.plot(times, shares[:, index], style, color=COLOURS[index % len(COLOURS)], linewidth=1.4, label=label)
+    figure = _figure(3.5, 2.4)
+    axis = figure.subplots()
+    for (name, style), share in zip(population_styles(names, own).items(), shares.T):
+        axis.plot(times, share, label=name.replace("_", " "), **style)
     axis.set_xlim(times[0], times[-1])
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("time (in units of 1 / range of scores)", fontsize=8)
@@ -95,12 +128,13 @@ def shares_over_time(times: Sequence[float], shares: np.ndarray, names: Sequence
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(fontsize=6, frameon=False, loc="outside right center")
     figure.savefig(file, dpi=300)
-    plt.close(figure)
 
 
-def line_style(index: int) -> dict[str, str]:
-    """Colour and dashes of the ``index``-th population, told apart by the dashes in grey too."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _finish(figure: Figure, file: Path) -> None:
@@ -108,7 +142,6 @@ def _finish(figure: Figure, file: Path) -> None:
     figure.savefig(file.with_suffix(".png"), dpi=200)
     # Without a date, so that the same data give the same file.
     figure.savefig(file.with_suffix(".pdf"), metadata={"CreationDate": None})
-    plt.close(figure)
 
 
 def _tidy(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
@@ -123,7 +156,7 @@ def _tidy(axis: Axes, title: str = "", x: str = "", y: str = "") -> None:
 def plot_curves(
     rows: pd.DataFrame,
     measures: Mapping[str, str],
-    populations: Sequence[str],
+    styles: Styles,
     time: str,
     file: Path,
     title: str,
@@ -134,8 +167,7 @@ def plot_curves(
     Args:
         rows (DataFrame): with ``population``, ``seed``, ``time`` and the measures.
         measures (mapping): labels by column.
-        populations (sequence of str): in the order of the legend, of which a figure may lack some: each has the same
-            colour in all figures.
+        styles (mapping): of :func:`population_styles`, in the order of the legend; a figure may lack some.
         time (str): the column of the horizontal axis, ``"frames"`` or ``"iteration"``.
         file (Path): without its ending.
         title (str): of the whole.
@@ -143,42 +175,52 @@ def plot_curves(
     """
     columns = min(len(measures), PER_ROW)
     lines = -(-len(measures) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(2.3 * columns, 1.9 * lines + 0.5), squeeze=False)
+    # Room for the legend, three populations a line.
+    figure = _figure(2.4 * max(columns, 2), 1.9 * lines + 0.5 + 0.16 * (-(-len(styles) // 3)))
+    axes = figure.subplots(lines, columns, squeeze=False)
+    drawn: dict[str, Any] = {}
     for axis in axes.flat[len(measures) :]:
         axis.remove()
     unit = 1e6 if time == "frames" else 1
     for axis, (measure, label) in zip(axes.flat, measures.items()):
-        for index, population in enumerate(populations):
+        for population, style in styles.items():
             runs = rows[rows["population"] == population]
             table = runs.pivot_table(index="seed", columns=time, values=measure).dropna(axis=1)
             if table.empty:
                 continue
             curve = interquartile_means_over_time(table.to_numpy())
             x = table.columns.to_numpy(dtype=float) / unit
-            style = line_style(index)
-            axis.plot(x, curve[:, 0], linewidth=1.4, label=population, **style)
+            (drawn[population],) = axis.plot(x, curve[:, 0], **style)
             if len(table) > 1:
                 axis.fill_between(x, curve[:, 1], curve[:, 2], color=style["color"], alpha=0.2, linewidth=0)
         for name, value in (marks or {}).get(measure, {}).items():
             axis.axhline(value, color="#7F7F7F", linewidth=0.8, linestyle=(0, (1, 2)))
             axis.annotate(name, (0.99, value), xycoords=("axes fraction", "data"), fontsize=6, ha="right", va="bottom")
         _tidy(axis, x="million frames" if time == "frames" else time, y=label)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.suptitle(title, fontsize=9)
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
-    figure.set_layout_engine("constrained")
+    shown = [population for population in styles if population in drawn]
+    figure.legend(
+        [drawn[population] for population in shown],
+        shown,
+        loc="outside lower center",
+        ncols=3,
+        fontsize=7,
+        frameon=False,
+        handlelength=2.8,
+    )
     _finish(figure, file)
 
 
-def plot_intervals(intervals: Mapping[str, Interval], populations: Sequence[str], label: str, file: Path) -> None:
+def plot_intervals(intervals: Mapping[str, Interval], styles: Styles, label: str, file: Path) -> None:
     """Point estimates with their intervals, a row for each population, coloured as in :func:`plot_curves`."""
-    figure, axis = plt.subplots(figsize=(3.4, 0.5 + 0.24 * len(intervals)), layout="constrained")
+    figure = _figure(3.6, 0.5 + 0.24 * len(intervals))
+    axis = figure.subplots()
     for row, (name, (estimate, low, high)) in enumerate(intervals.items()):
-        colour = line_style(populations.index(name))["color"]
+        colour = styles[name]["color"]
         if not np.isnan(low):
             axis.barh(row, max(high - low, 0.004), left=low, height=0.5, color=colour, alpha=0.45)
         axis.plot([estimate, estimate], [row - 0.32, row + 0.32], color="black", linewidth=1.6)
-    axis.set_yticks(range(len(intervals)), intervals, fontsize=7)
+    axis.set_yticks(range(len(intervals)), list(intervals), fontsize=7)
     axis.invert_yaxis()
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, -0.05), max(high, 1.05))
@@ -189,16 +231,17 @@ def plot_intervals(intervals: Mapping[str, Interval], populations: Sequence[str]
 
 def plot_profiles(
     profiles: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    populations: Sequence[str],
-    thresholds: Sequence[float],
+    styles: Styles,
+    thresholds: Sequence[float] | np.ndarray,
     label: str,
     file: Path,
 ) -> None:
     """Performance profiles: the share of runs above each score, with the interval as a band."""
-    figure, axis = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
+    figure = _figure(3.6, 2.6)
+    axis = figure.subplots()
     for name, (shares, (low, high)) in profiles.items():
-        style = line_style(populations.index(name))
-        axis.plot(thresholds, shares, linewidth=1.4, label=name, **style)
+        style = styles[name]
+        axis.plot(thresholds, shares, label=name, **style)
         axis.fill_between(thresholds, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axis.set_ylim(-0.03, 1.03)
     _tidy(axis, x=label, y="share of runs above")

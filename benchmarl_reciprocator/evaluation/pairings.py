@@ -34,16 +34,23 @@ class Contestant:
         name (str): for tables and figures.
         checkpoints (dict): by seed; empty for a scripted player.
         seats (tuple of int): seats that its agents were trained in.
+        own (bool): whether its agents are Reciprocators, this package's own method.
     """
 
     name: str
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     seats: tuple[int, ...] = ()
+    own: bool = False
 
     @property
     def scripted(self) -> bool:
         """Whether it is one of the task's players, not a trained population."""
         return not self.checkpoints
+
+    def of_seed(self, seed: int | None) -> Checkpoint:
+        """The checkpoint of a seed; a scripted player, of seed ``None``, has none."""
+        assert seed is not None
+        return self.checkpoints[seed]
 
     def trained_in(self, seat: int) -> int:
         """The seat that its agent for ``seat`` was trained in: the same where it has one."""
@@ -68,11 +75,11 @@ class Pairing:
 
     def identity(self, task: SocialDilemmaClass, episodes: int) -> dict[str, Any]:
         """All that decides what comes out: a record with the same is the pairing's own."""
-        sides = {}
+        sides: dict[str, dict[str, Any]] = {}
         for side, contestant, seed in zip(("row", "column"), (self.row, self.column), self.seeds):
             sides[side] = {"name": contestant.name, "seed": seed}
             if not contestant.scripted:
-                checkpoint = contestant.checkpoints[seed]
+                checkpoint = contestant.of_seed(seed)
                 sides[side] |= {
                     "checkpoint": f"{checkpoint.file.resolve().parent.parent.name}/{checkpoint.file.name}",
                     "frames": checkpoint.frames,
@@ -94,7 +101,8 @@ def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
             if not first.learns(member):
                 continue
             label = name if len(members) == 1 else f"{name}: {member}"
-            contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats)))
+            own = first.reciprocates(member)
+            contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats), own))
     return contestants
 
 
@@ -106,7 +114,7 @@ def scripted_contestants(names: Sequence[str], task: SocialDilemmaClass) -> list
     """
     allowed = task.players()
     for name in names:
-        check_option("against", name, name in allowed, " | ".join(allowed) or "none: the task has no scripted players")
+        check_option("against", name, name in allowed, " or ".join(allowed) or "left out (the task has no such player)")
     return [Contestant(name) for name in names]
 
 
@@ -128,7 +136,7 @@ def pair_up(contestants: Sequence[Contestant]) -> list[Pairing]:
 
 def _seeds(row: Contestant, column: Contestant) -> list[tuple[int | None, int | None]]:
     if row.scripted or column.scripted:
-        own = list(row.checkpoints or column.checkpoints) or [None]
+        own: list[int | None] = [*(row.checkpoints or column.checkpoints)] or [None]
         return [(None if row.scripted else seed, None if column.scripted else seed) for seed in own]
     common = [seed for seed in row.checkpoints if seed in column.checkpoints]
     if common:
@@ -223,7 +231,7 @@ def _sides(by_agent: list[float], focal: int) -> dict[str, float | None]:
 def _seated(
     pairing: Pairing,
     n_agents: int,
-    loaded: Callable[[Path], list[Agent]],
+    loaded: Callable[[Path], Sequence[Agent]],
     players: dict[str, Callable[[], Any]],
 ) -> list[Agent]:
     agents: list[Agent] = []
@@ -232,7 +240,7 @@ def _seated(
         if contestant.scripted:
             agents.append(ScriptedAgent(players[contestant.name]()))
         else:
-            agents.append(loaded(contestant.checkpoints[seed].file)[contestant.trained_in(seat)])
+            agents.append(loaded(contestant.of_seed(seed).file)[contestant.trained_in(seat)])
     return agents
 
 

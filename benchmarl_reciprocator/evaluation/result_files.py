@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from benchmarl.environments import task_config_registry
 
+from benchmarl_reciprocator.agents.setup import read_task_file
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.plugin.registration import register
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 # What identifies a run in every table below.
 RUN = ["task", "population", "seed"]
@@ -28,7 +33,9 @@ class Results:
         diagnostics (DataFrame): a row for each iteration of a run of Reciprocators: ``task``, ``population``,
             ``seed``, ``iteration`` and what was logged under ``reciprocity/``.
         runs (DataFrame): a row for each run: ``task``, ``population``, ``seed``, ``frames``, ``agents`` (the algorithm
-            of each seat) and, where a record tells them, times, setting and overrides.
+            of each seat), ``registered`` (the task as BenchMARL knows it), ``task_version`` (``None``: not known),
+            ``cooperation`` (a :class:`~benchmarl_reciprocator.tasks.measure.CooperationMeasure` or ``None``) and, where
+            a record tells them, times, setting and overrides.
         skipped (list of str): what could not be read, and why.
     """
 
@@ -56,12 +63,13 @@ def read_results(folder: Path) -> Results:
             json_file = file.parent / record["json"]
             recorded.add(json_file.resolve())
             frame = read_evaluations(json_file)
-            run = {key: value for key, value in record.items() if key != "json"}
             names = {key: record[key] for key in RUN}
+            run = {key: value for key, value in record.items() if key != "json"}
+            run |= _task_of(json_file.parent, frame, record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             skipped.append(f"{file}: {error}")
             continue
-        evaluations.append(frame.assign(**names))
+        evaluations.append(frame.drop(columns="environment").assign(**names))
         runs.append(run)
         diagnostics.append(_read_diagnostics(json_file.parent).assign(**names))
     for file in sorted(folder.rglob("*.json")):
@@ -76,11 +84,41 @@ def read_results(folder: Path) -> Results:
             skipped.append(str(error))
             continue
         names = {"task": frame["task"][0], "population": frame["algorithm"][0], "seed": int(frame["seed"][0])}
-        evaluations.append(frame.assign(**names))
-        runs.append({**names, "frames": int(frame["frames"].max()), "agents": n_agents(frame) * [names["population"]]})
+        agents = n_agents(frame) * [names["population"]]
+        runs.append(
+            {**names, "frames": int(frame["frames"].max()), "agents": agents, **_task_of(file.parent, frame, {})}
+        )
+        evaluations.append(frame.drop(columns="environment").assign(**names))
         diagnostics.append(_read_diagnostics(file.parent).assign(**names))
-    results = Results(*(_concatenated(frames) for frames in (evaluations, diagnostics)), pd.DataFrame(runs), skipped)
+    results = Results(_concatenated(evaluations), _concatenated(diagnostics), pd.DataFrame(runs), skipped)
     return _told_apart(results)
+
+
+def _task_of(experiment: Path, evaluations: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
+    """Which task a run was on, its version and its measure of cooperation: of the run's record, else of the task's file
+    in the experiment's folder, else of the registered task of that name.
+    """
+    registered = f"{evaluations['environment'][0]}/{evaluations['task'][0]}".lower()
+    written = record if "task_version" in record else read_task_file(experiment)
+    if written is None:
+        measure = _registered_cooperation(registered)
+        # Options may have taken it away.
+        known = measure is not None and measure.metric in evaluations
+        return {"registered": registered, "task_version": None, "cooperation": measure if known else None}
+    measure = written.get("cooperation")
+    version = written["task_version"] if written is record else written.get("version")
+    return {
+        "registered": registered,
+        "task_version": version,
+        "cooperation": CooperationMeasure(**measure) if measure else None,
+    }
+
+
+@cache
+def _registered_cooperation(name: str) -> CooperationMeasure | None:
+    register()
+    task = task_config_registry.get(name)
+    return getattr(task.get_from_yaml(), "cooperation", None) if task is not None else None
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -114,8 +152,8 @@ def read_evaluations(json_file: Path) -> pd.DataFrame:
         json_file (Path): as BenchMARL writes it: environment, task, algorithm, seed, step, metric, episodes.
 
     Returns:
-        DataFrame: a row for each evaluation, with ``frames``, ``algorithm``, ``task``, ``seed`` and, for each
-            metric, the mean over its episodes.
+        DataFrame: a row for each evaluation, with ``frames``, ``environment``, ``task``, ``algorithm``, ``seed`` and,
+            for each metric, the mean over its episodes.
 
     Raises:
         ValueError: if the file is not such a JSON, or holds no evaluation.
@@ -123,11 +161,12 @@ def read_evaluations(json_file: Path) -> pd.DataFrame:
     try:
         content: dict[str, Any] = json.loads(json_file.read_text())
         rows = []
-        for tasks in content.values():
+        for environment, tasks in content.items():
             for task, algorithms in tasks.items():
                 for algorithm, seeds in algorithms.items():
                     for seed, steps in seeds.items():
-                        run = {"task": task, "algorithm": algorithm, "seed": int(seed.removeprefix("seed_"))}
+                        run = {"environment": environment, "task": task, "algorithm": algorithm}
+                        run["seed"] = int(seed.removeprefix("seed_"))
                         rows += [
                             {**run, "frames": metrics.pop("step_count"), **_means(metrics)}
                             for step, metrics in steps.items()

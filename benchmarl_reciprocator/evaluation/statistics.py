@@ -5,14 +5,16 @@ intervals.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from rliable import library, metrics
-from scipy.stats import bootstrap, trim_mean
+from rliable import library
+from scipy.stats import bootstrap, trim_mean, ttest_ind
 
 RESAMPLES = 2000
 # Below this the interval says little: it is stated beside it.
@@ -27,11 +29,11 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+def mean_interval(values: Iterable[float], confidence: float = 0.95, seed: int = 0) -> Interval:
     """Mean and its percentile bootstrap interval.
 
     Args:
-        values (sequence of float): one for each seed; those that are ``nan`` or ``None`` do not count.
+        values (iterable of float): one for each seed; those that are ``nan`` or ``None`` do not count.
         confidence (float): of the interval.
         seed (int): of the resampling.
 
@@ -39,13 +41,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int =
         Interval: mean, lower and upper end; ``nan`` ends with fewer than two values, which say
         nothing about others.
     """
-    values = np.array([value for value in values if not pd.isna(value)], dtype=float)
-    if len(values) < 2:
-        return Interval(values.item() if len(values) else math.nan, math.nan, math.nan)
+    known = np.array([value for value in values if not pd.isna(value)], dtype=float)
+    if len(known) < 2:
+        return Interval(known.item() if len(known) else math.nan, math.nan, math.nan)
     interval = bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
+        (known,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
     ).confidence_interval
-    return Interval(values.mean().item(), float(interval.low), float(interval.high))
+    return Interval(known.mean().item(), float(interval.low), float(interval.high))
 
 
 def show(mean: float, low: float, high: float, digits: int = 2) -> str:
@@ -55,6 +57,27 @@ def show(mean: float, low: float, high: float, digits: int = 2) -> str:
     # No minus before a zero.
     mean, low, high = (value if math.isnan(value) else round(value, digits) + 0.0 for value in (mean, low, high))
     return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def trimmed_mean(scores: np.ndarray) -> float:
+    """The mean of the middle half of all scores: ``rliable.metrics.aggregate_iqm`` without the checks that scipy makes
+    in every call, which would take most of a report's time.
+    """
+    flat = scores.ravel()
+    cut = len(flat) // 4
+    return float(np.partition(flat, (cut, len(flat) - cut - 1))[cut : len(flat) - cut].mean())
+
+
+def share_of_wins(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of pairs of runs that ``one`` wins, draws by half, averaged over tasks: likewise
+    ``rliable.metrics.probability_of_improvement``.
+
+    Args:
+        one (ndarray): ``[seeds, tasks]``.
+        other (ndarray): ``[other seeds, tasks]``.
+    """
+    pairs = one[:, None] - other
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean((0, 1)).mean())
 
 
 @contextmanager
@@ -74,15 +97,65 @@ def interquartile_mean(scores: np.ndarray) -> Interval:
     Args:
         scores (ndarray): ``[seeds, tasks]``.
     """
-    return _estimate(scores, metrics.aggregate_iqm)
+    scores = np.ascontiguousarray(scores, dtype=float)
+    return _interquartile_mean(scores.tobytes(), scores.shape)
 
 
-def _estimate(scores: np.ndarray, aggregate: Callable[[np.ndarray], float]) -> Interval:
+# A report shows many a number in several places.
+@lru_cache(maxsize=4096)
+def _interquartile_mean(content: bytes, shape: tuple[int, ...]) -> Interval:
+    scores = np.frombuffer(content).reshape(shape)
     if len(scores) < 2:
-        return Interval(float(aggregate(scores)) if scores.size else math.nan, math.nan, math.nan)
+        return Interval(trimmed_mean(scores) if scores.size else math.nan, math.nan, math.nan)
     with _repeatable():
-        point, ends = library.get_interval_estimates({"": scores}, lambda x: np.array([aggregate(x)]), reps=RESAMPLES)
+        point, ends = library.get_interval_estimates(
+            {"": scores}, lambda x: np.array([trimmed_mean(x)]), reps=RESAMPLES
+        )
     return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> Interval:
+    """By how much the interquartile mean of one population is above that of another.
+
+    The interval is a bootstrap's, seeds resampled apart, and at least as wide as that of Yuen's test for trimmed means
+    (Welch's with fewer than four seeds): a bootstrap of three seeds is far too narrow.
+
+    Args:
+        one (ndarray): scores ``[seeds]``.
+        other (ndarray): scores ``[other seeds]``.
+
+    Returns:
+        Interval: of the difference; ``nan`` ends if either has fewer than two seeds.
+    """
+    point = trimmed_mean(one) - trimmed_mean(other)
+    if min(len(one), len(other)) < 2:
+        return Interval(point, math.nan, math.nan)
+    rng = np.random.default_rng(0)
+    resampled = [rng.choice(scores, (RESAMPLES, len(scores))) for scores in (one, other)]
+    ends = np.percentile(np.subtract(*(trim_mean(scores, 0.25, axis=1) for scores in resampled)), [2.5, 97.5])
+    with warnings.catch_warnings():
+        # Of seeds that all came to the same
+        warnings.simplefilter("ignore", RuntimeWarning)
+        wider = ttest_ind(one, other, equal_var=False, trim=0.25).confidence_interval()
+    return Interval(point, float(np.fmin(ends[0], wider.low)), float(np.fmax(ends[1], wider.high)))
+
+
+def within_noise_of_the_best(scores: Mapping[str, np.ndarray]) -> list[str]:
+    """Who has the highest interquartile mean, and all whose difference from it has an interval that holds zero, to the
+    two digits that tables show.
+
+    Args:
+        scores (mapping): ``[seeds]`` by population.
+
+    Returns:
+        list of str: the best first, the others in the order of their means; empty if one seed alone says nothing of
+        noise.
+    """
+    ranked = sorted(scores, key=lambda name: -trimmed_mean(scores[name]))
+    if not ranked or min(map(len, scores.values())) < 2:
+        return []
+    best = scores[ranked[0]]
+    return [name for name in ranked if name == ranked[0] or round(difference(best, scores[name]).low, 2) <= 0]
 
 
 def interquartile_means_over_time(scores: np.ndarray) -> np.ndarray:
@@ -115,18 +188,18 @@ def probability_of_improvement(better: np.ndarray, worse: np.ndarray) -> Interva
         worse (ndarray): ``[other seeds, tasks]``.
     """
     if min(len(better), len(worse)) < 2:
-        return Interval(float(metrics.probability_of_improvement(better, worse)), math.nan, math.nan)
+        return Interval(share_of_wins(better, worse), math.nan, math.nan)
     with _repeatable():
         point, ends = library.get_interval_estimates(
             {"": (better, worse)},
-            lambda x, y: np.array([metrics.probability_of_improvement(x, y)]),
+            lambda x, y: np.array([share_of_wins(x, y)]),
             reps=RESAMPLES // 4,
         )
     return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
 
 
 def performance_profiles(
-    scores: Mapping[str, np.ndarray], thresholds: Sequence[float]
+    scores: Mapping[str, np.ndarray], thresholds: Sequence[float] | np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Share of runs that score above each threshold.
 

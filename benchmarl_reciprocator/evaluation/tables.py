@@ -1,13 +1,26 @@
-"""Tables as text."""
+"""Tables as files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
+from benchmarl_reciprocator.evaluation.sections import Table
 
-def markdown(table: pd.DataFrame) -> str:
-    """``table`` as markdown, columns aligned."""
-    cells = [list(table.columns), *table.astype(str).values.tolist()]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
-    rows = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
-    return "\n".join([rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]])
+
+def write_table(table: Table, file: Path) -> None:
+    """Write ``table`` as CSV and as LaTeX, marked rows of the latter in bold.
+
+    Args:
+        table (Table): whose cells are written as text.
+        file (Path): without its ending.
+    """
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    frame = pd.DataFrame(rows, columns=list(table.columns))
+    frame.to_csv(file.with_suffix(".csv"), index=False)
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    marked = style.apply(
+        lambda row: ["textbf: --rwrap;" if row.name in set(table.best) else ""] * len(row), axis="columns"
+    )
+    file.with_suffix(".tex").write_text(marked.to_latex(hrules=True).replace("†", r"\dag"))

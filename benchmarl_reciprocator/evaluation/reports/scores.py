@@ -1,0 +1,155 @@
+"""The tables of final scores of every task, and of what else it measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from benchmarl_reciprocator.evaluation.records import slug
+from benchmarl_reciprocator.evaluation.reports.study import MARK, SEAT, Study, measured
+from benchmarl_reciprocator.evaluation.reports.words import counted, plain
+from benchmarl_reciprocator.evaluation.sections import Block, Cell, Paragraph, Section, Table
+from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, within_noise_of_the_best
+
+# Of every social dilemma, see `tasks/social_outcome.py`.
+OUTCOMES = ("equality", "sustainability", "peace")
+# More further measures than these are for the eyes of a program.
+FEW_MEASURES = 8
+OF_A_SEAT = "agent_{}_{}"
+
+
+def score_sections(study: Study) -> list[Section]:
+    """How every population scored on every task at the end of training."""
+    sections = [Section("Final scores", [Paragraph(_note(study))])]
+    for task in study.tasks:
+        blocks: list[Block] = [_scores(study, task)]
+        bounds = ", ".join(f"{play} {value:.2f}" for play, value in study.bounds(task).items())
+        if bounds:
+            blocks.append(Paragraph(f"Returns of scripted play: {bounds}."))
+        roles = _roles(study, task)
+        if roles.rows:
+            blocks += [Paragraph("Populations of several algorithms, by role:"), roles]
+        sections.append(Section(study.title(task), [*blocks, *_further(study, task)], level=3))
+    return sections
+
+
+def _note(study: Study) -> str:
+    texts = [
+        "Interquartile mean over seeds with its 95% stratified bootstrap interval (rliable), of the last fifth of "
+        "training, by evaluation episodes with the actions that the experiment's config says. *return*: of an episode, "
+        "mean over agents (utilitarian). *worst-off agent*: the lowest of its agents' returns."
+    ]
+    if study.seeds > 1:
+        rivals = ", among those that look after themselves" if study.references else ""
+        texts.append(
+            f"**Bold** (★): the highest return{rivals}, and all that are within noise of it (the 95% interval "
+            "of the difference, bootstrapped and at least as wide as Yuen's, holds 0)."
+        )
+    if study.references:
+        texts.append(f"{MARK.strip()}: optimises the group's mean reward, a cooperative reference.")
+    if study.seeds < FEW_SEEDS:
+        texts.append(f"**Fewer than {FEW_SEEDS} seeds: no conclusion should be drawn.**")
+    return " ".join(texts)
+
+
+def _scores(study: Study, task: str) -> Table:
+    measure = study.measures.get(task)
+    rows = []
+    populations = study.populations_on(task)
+    for population in populations:
+        ends = study.ends_of(task, population)
+        row: dict[str, Cell] = {"population": study.label(population), "return": measured(ends["score"])}
+        if measure is not None:
+            row[measure.label] = measured(ends[measure.metric], (measure.low, measure.high))
+        row["worst-off agent"] = measured(ends["worst_off"])
+        row |= {name: measured(ends[name]) for name in OUTCOMES if name in ends}
+        rows.append({**row, "seeds": str(len(ends))})
+    scores = study.scores(task, "score")
+    best = within_noise_of_the_best({name: scores[name] for name in study.selfish(populations)})
+    return _table(rows, f"scores_{slug(task)}", [populations.index(name) for name in best])
+
+
+def _table(rows: list[dict[str, Cell]], name: str, best: list[int] | None = None) -> Table:
+    """A table of the columns that say something."""
+    columns = [column for column in dict.fromkeys(key for row in rows for key in row)]
+    cells = {column: [row.get(column, "") for row in rows] for column in columns}
+    said = [column for column in columns if any(str(cell) not in ("", "-") for cell in cells[column])]
+    return Table(said, [[row.get(column, "") for column in said] for row in rows], sorted(best or []), name)
+
+
+def _roles(study: Study, task: str) -> Table:
+    """Of populations of several algorithms, what the agents of each came to."""
+    measure = study.measures.get(task)
+    rows = []
+    for population in study.populations_on(task):
+        agents = study.runs_of(task, population)["agents"].iloc[0]
+        ends = study.ends_of(task, population)
+        for role in dict.fromkeys(agents) if len(set(agents)) > 1 else ():
+            seats = [seat for seat, agent in enumerate(agents) if agent == role]
+            row: dict[str, Cell] = {"population": study.label(population), "role": plain(role)}
+            row |= {"agents": str(len(seats)), "return": measured(_mean_of_seats(ends, seats, "return"))}
+            if measure is not None:
+                by_seat = _mean_of_seats(ends, seats, measure.metric)
+                row[measure.label] = measured(by_seat, (measure.low, measure.high))
+            rows.append(row)
+    return _table(rows, f"roles_{slug(task)}")
+
+
+def _mean_of_seats(ends: pd.DataFrame, seats: list[int], metric: str) -> pd.Series:
+    columns = [column for seat in seats if (column := OF_A_SEAT.format(seat, metric)) in ends]
+    return ends[columns].mean(axis=1) if len(columns) == len(seats) else pd.Series(np.nan, ends.index)
+
+
+def _further(study: Study, task: str) -> list[Block]:
+    """What else the task measures."""
+    ends = study.ends_of(task).dropna(axis=1, how="all")
+    further = further_measures(ends, study.measures[task].metric if task in study.measures else None)
+    if not further:
+        return []
+    files = "in `final.csv` (end of training) and `evaluations.csv.gz`"
+    if len(further) > FEW_MEASURES:
+        return [Paragraph(f"{counted(len(further), 'further measure')} of the task are {files}.")]
+    rows: list[dict[str, Cell]] = [
+        {
+            "population": study.label(population),
+            **{plain(name): measured(of[population]) for name, of in further.items()},
+        }
+        for population in study.populations_on(task)
+    ]
+    return [
+        Paragraph(f"Further measures, means over agents; of each agent they are {files}:"),
+        _table(rows, f"further_{slug(task)}"),
+    ]
+
+
+def further_measures(ends: pd.DataFrame, cooperation: str | None) -> dict[str, dict[str, pd.Series]]:
+    """What a task measures besides its returns, its measure of cooperation and the social outcome.
+
+    Args:
+        ends (DataFrame): of :attr:`Study.final`, of one task.
+        cooperation (str, optional): the metric that is its measure of cooperation.
+
+    Returns:
+        dict: by measure and population, a value for each run; of what is known by agent alone, the mean of agents.
+    """
+    shown = {"seed", "frames", "score", "return", "utilitarian", "worst_off", "normalised", *OUTCOMES, cooperation}
+    values: dict[str, pd.Series] = {}
+    by_seat: dict[str, list[str]] = {}
+    for column in ends.select_dtypes("number"):
+        match = SEAT.fullmatch(column)
+        if match is not None:
+            by_seat.setdefault(match[2], []).append(column)
+        elif column not in shown and not _repeats(ends, column):
+            values[column] = ends[column]
+    for metric, columns in by_seat.items():
+        if metric not in shown and metric not in values:
+            values[metric] = ends[columns].mean(axis=1)
+    groups = ends.groupby("population").groups
+    return {metric: {name: of.loc[rows] for name, rows in groups.items()} for metric, of in values.items()}
+
+
+def _repeats(ends: pd.DataFrame, column: str) -> bool:
+    """Whether it says what another column does: the return of all agents, or what scripted play comes to."""
+    scripted = column.startswith("all_") and ends[column].nunique() == 1
+    known = ends[column].notna()
+    return scripted or bool(np.allclose(ends.loc[known, column], ends.loc[known, "return"]))

@@ -1,0 +1,194 @@
+"""All that a report speaks of, put in order: populations, tasks, their measures, and every run's scores at the end."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from benchmarl.algorithms import algorithm_config_registry
+
+from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
+from benchmarl_reciprocator.evaluation.figures import population_styles
+from benchmarl_reciprocator.evaluation.reports.words import plain, title_of
+from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
+from benchmarl_reciprocator.evaluation.sections import Measured
+from benchmarl_reciprocator.evaluation.statistics import interquartile_mean
+from benchmarl_reciprocator.plugin.registration import register
+from benchmarl_reciprocator.tasks.measure import CooperationMeasure
+
+# They optimise the mean reward of their group: a cooperative reference, not agents that look after themselves.
+GROUP_MEAN = ("qmix", "vdn")
+MARK = " †"
+SEAT = re.compile(r"agent_(\d+)_(\w+)")
+BOUND = re.compile(r"all_(\w+)_return")
+
+
+@dataclass
+class Study:
+    """Results in the order in which a report shows them.
+
+    Args:
+        results (Results): of one version of every task.
+        final (DataFrame): a row for each run: the mean over the last fifth of training of all that was measured, with
+            ``score`` (an episode's return, mean of agents), ``worst_off`` and, where a task has bounds, ``normalised``.
+        tasks (list of str): in their order.
+        populations (list of str): this package's own method first, the cooperative references last.
+        own (list of str): populations with a Reciprocator.
+        references (list of str): populations that optimise the mean reward of a group.
+        measures (dict): the measure of cooperation of every task that has one.
+        left_out (list of str): runs that are of another version of their task, and why they do not count.
+    """
+
+    results: Results
+    final: pd.DataFrame
+    tasks: list[str]
+    populations: list[str]
+    own: list[str]
+    references: list[str]
+    measures: dict[str, CooperationMeasure]
+    left_out: list[str]
+
+    def label(self, population: str) -> str:
+        """A population's name in tables and figures."""
+        return plain(population) + (MARK if population in self.references else "")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The names of all populations in tables and figures."""
+        return {population: self.label(population) for population in self.populations}
+
+    @property
+    def styles(self) -> dict[str, dict[str, Any]]:
+        """How lines of populations are drawn, by label."""
+        return population_styles(list(self.labels.values()), [self.label(population) for population in self.own])
+
+    def title(self, task: str) -> str:
+        """A task's name in headings."""
+        return title_of(task, len(self.runs_of(task)["agents"].iloc[0]))
+
+    def runs_of(self, task: str, population: str | None = None) -> pd.DataFrame:
+        """The rows of ``results.runs`` of a task, or of a population on it."""
+        return _of(self.results.runs, task, population)
+
+    def ends_of(self, task: str, population: str | None = None) -> pd.DataFrame:
+        """The rows of ``final`` of a task, or of a population on it."""
+        return _of(self.final, task, population)
+
+    def populations_on(self, task: str) -> list[str]:
+        """Those that were run on a task."""
+        found = set(self.ends_of(task)["population"])
+        return [population for population in self.populations if population in found]
+
+    def scores(self, task: str, column: str) -> dict[str, np.ndarray]:
+        """Of every population on a task that has it, the column of ``final``, ``[seeds]``."""
+        values = {
+            population: self.ends_of(task, population)[column].dropna().to_numpy(float)
+            for population in self.populations_on(task)
+        }
+        return {population: seeds for population, seeds in values.items() if len(seeds)}
+
+    def selfish(self, populations: Sequence[str]) -> list[str]:
+        """Those that are compared with each other: without the references, unless there are no others."""
+        return [one for one in populations if one not in self.references] or list(populations)
+
+    def bounds(self, task: str) -> dict[str, float]:
+        """Returns of scripted play on a task, by what is played."""
+        rows = self.ends_of(task)
+        found = {match[1]: rows[column].mean() for column in rows if (match := BOUND.fullmatch(column))}
+        return {f"all {plain(play)}": value for play, value in found.items() if not math.isnan(value)}
+
+    @property
+    def seeds(self) -> int:
+        """The smallest number of seeds of a population on a task."""
+        return int(self.final.groupby(["task", "population"]).size().min())
+
+
+def study(results: Results) -> Study:
+    """Put results in order. Of results on several versions of a task, those of the newest count."""
+    register()
+    results, left_out = _of_one_version(results)
+    runs = results.runs
+    agents = {name: {agent for row in rows["agents"] for agent in row} for name, rows in runs.groupby("population")}
+    reciprocators = {agent for agent in set().union(*agents.values()) if _is_reciprocator(agent)}
+    own = {name: len(members - reciprocators) == 0 for name, members in agents.items() if members & reciprocators}
+    references = [name for name, members in agents.items() if members & set(GROUP_MEAN)]
+
+    def rank(population: str) -> int:
+        if population in references:
+            return 3
+        return 2 if population not in own else int(not own[population])
+
+    populations = sorted(dict.fromkeys(runs["population"]), key=rank)
+    measures = {
+        task: measure
+        for task, rows in runs.groupby("task")
+        if (measure := next((one for one in rows["cooperation"] if one is not None), None)) is not None
+        and measure.metric in results.evaluations
+    }
+    return Study(
+        results=results,
+        final=_final(results),
+        tasks=list(dict.fromkeys(runs["task"])),
+        populations=populations,
+        own=[population for population in populations if population in own],
+        references=references,
+        measures=measures,
+        left_out=left_out,
+    )
+
+
+def measured(values: pd.Series, bounds: tuple[float, float] | None = None) -> Measured:
+    """The interquartile mean over seeds with its interval."""
+    seeds = values.dropna().to_numpy(float)
+    return Measured(*interquartile_mean(seeds[:, None]), bounds=bounds) if len(seeds) else Measured(math.nan)
+
+
+def _of(rows: pd.DataFrame, task: str, population: str | None) -> pd.DataFrame:
+    chosen = rows["task"] == task
+    return rows[chosen if population is None else chosen & (rows["population"] == population)]
+
+
+def _is_reciprocator(algorithm: str) -> bool:
+    return issubclass(algorithm_config_registry.get(algorithm, object), ReciprocityConfig)
+
+
+def _of_one_version(results: Results) -> tuple[Results, list[str]]:
+    """The results on the newest version of every task, and what was left out. Runs of before there were versions are
+    taken as they are.
+    """
+    runs = results.runs
+    newest = runs.groupby("task")["task_version"].transform("max")
+    other = runs["task_version"].notna() & (runs["task_version"] != newest)
+    if not other.any():
+        return results, []
+    left_out = [
+        f"{task}, {population}, seed {seed}: was run on version {int(version)} of the task, the others on version "
+        f"{int(latest)}; rules, presets or maps differ between them. Report it apart, or run it again"
+        for (task, population, seed, version), latest in zip(
+            runs.loc[other, [*RUN, "task_version"]].itertuples(index=False, name=None), newest[other]
+        )
+    ]
+    kept = runs.loc[~other, RUN]
+    evaluations, diagnostics = (
+        table.merge(kept, on=RUN) if set(RUN) <= set(table) and len(table) else table
+        for table in (results.evaluations, results.diagnostics)
+    )
+    return Results(evaluations, diagnostics, runs[~other].reset_index(drop=True), results.skipped), left_out
+
+
+def _final(results: Results) -> pd.DataFrame:
+    final = final_rows(results.evaluations, by=RUN)
+    scores = final["return"]
+    final["score"] = final["utilitarian"].fillna(scores) if "utilitarian" in final else scores
+    seats = [column for column in final if (match := SEAT.fullmatch(column)) and match[2] == "return"]
+    final["worst_off"] = final[seats].min(axis=1) if seats else math.nan
+    others = [column for column in final if (match := BOUND.fullmatch(column)) and match[1] != "cooperate"]
+    if "all_cooperate_return" in final and others:
+        worst, best = final[others].bfill(axis=1).iloc[:, 0], final["all_cooperate_return"]
+        final["normalised"] = ((final["score"] - worst) / (best - worst)).where((best - worst).abs() > 1e-9)
+    return final
