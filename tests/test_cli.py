@@ -1,0 +1,128 @@
+"""The command line as a whole: its help, its errors, what it says when a package is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarl_reciprocator.commands import cli
+from benchmarl_reciprocator.commands.arguments import (
+    add_episodes,
+    add_inputs,
+    add_integer,
+    add_number_above_zero,
+    add_output,
+    command_parser,
+    run_command,
+)
+
+COMMANDS = sorted(cli.commands())
+
+
+def parser() -> argparse.ArgumentParser:
+    made = command_parser("weigh", "Weigh things.", reads="things", writes="<output>/weights.csv: their weights")
+    add_inputs(made, overrides_of=("task", "experiment"))
+    add_episodes(made, "of each thing")
+    add_output(made, "weights/<task>")
+    add_integer(made, "--turns", None, "of a thing (default: as many as it has)", least=2)
+    add_number_above_zero(made, "--scale", 0.5, "of the weights")
+    return made
+
+
+def test_help_of_the_whole_lists_every_command_with_a_line(capsys) -> None:
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert {"animate", "benchmark", "crossplay", "exploitability", "report", "tournament"} <= set(COMMANDS)
+    for name, line in cli.commands().items():
+        assert f"  {name}" in shown
+        assert line and line in shown, name
+    assert "arguments" not in COMMANDS
+
+
+def test_version_names_what_the_package_stands_on(capsys) -> None:
+    assert cli.main(["--version"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("benchmarl-reciprocator ")
+    assert "torchrl " in shown
+
+
+def test_unknown_command_is_one_line(capsys) -> None:
+    assert cli.main(["analyse"]) == 2
+    error = capsys.readouterr().err
+    assert "the command must be one of animate, benchmark" in error and error.endswith("but is 'analyse'\n")
+    assert error.count("\n") == 1
+
+
+def test_missing_extra_is_one_line(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.delitem(sys.modules, "benchmarl_reciprocator.commands.crossplay", raising=False)
+    assert cli.main(["crossplay", "somewhere"]) == 1
+    error = capsys.readouterr().err
+    assert error == 'benchmarl-reciprocator crossplay needs pandas: pip install "benchmarl-reciprocator[crossplay]"\n'
+
+
+def test_what_is_missing_for_another_reason_is_not_explained_away(monkeypatch) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="somebody_elses_module")
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(ModuleNotFoundError, match="benchmarl_reciprocator.commands.crossplay"):
+        cli.main(["crossplay", "somewhere"])
+
+
+def test_help_of_a_command_tells_what_goes_in_and_what_comes_out(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(parser(), ["--help"], lambda arguments: 0)
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "reads:\n  things" in shown
+    assert "writes:\n  <output>/weights.csv" in shown
+    assert "task=social_dilemmas/<name>" in shown and "experiment.<option>=<value>" in shown
+    assert "weights/<task>" in shown
+
+
+def test_places_and_overrides_come_in_any_order() -> None:
+    seen = {}
+    line = ["a", "task=coins", "--episodes", "3", "b/task.pt", "experiment.lr=1", "--output", "here"]
+    assert run_command(parser(), line, lambda arguments: seen.update(vars(arguments))) == 0
+    assert seen["places"] == [Path("a"), Path("b/task.pt")]
+    assert seen["overrides"] == ["task=coins", "experiment.lr=1"]
+    assert (seen["episodes"], seen["output"], seen["turns"], seen["scale"]) == (3, Path("here"), None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["a", "--episodes", "0"], "--episodes must be an integer >= 1, but is 0\n"),
+        (["a", "--episodes=many"], "--episodes must be an integer >= 1, but is 'many'\n"),
+        (["a", "--turns", "1"], "--turns must be an integer >= 2, but is 1\n"),
+        (["a", "--scale", "-1"], "--scale must be a number > 0, but is -1.0\n"),
+        ([], "the following arguments are required"),
+    ],
+)
+def test_bad_options_say_what_they_must_be(line: list[str], message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(parser(), line, lambda arguments: 0)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_the_user_can_mend_is_one_line(capsys) -> None:
+    def refuse(arguments: argparse.Namespace) -> None:
+        raise ValueError("task.max_steps must be an integer >= 1, but is 0")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(parser(), ["a"], refuse)
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "benchmarl-reciprocator weigh: error: task.max_steps must be an integer >= 1, but is 0\n"
+    )
+
+
+def test_exit_code_is_that_of_the_work() -> None:
+    assert run_command(parser(), ["a"], lambda arguments: 1) == 1
