@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from benchmarl_reciprocator.commands.arguments import (
     command_parser,
     run_command,
 )
+from benchmarl_reciprocator.evaluation import provenance
 
 COMMANDS = sorted(cli.commands())
 
@@ -126,3 +128,15 @@ def test_what_the_user_can_mend_is_one_line(capsys) -> None:
 
 def test_exit_code_is_that_of_the_work() -> None:
     assert run_command(parser(), ["a"], lambda arguments: 1) == 1
+
+
+def test_setting_names_the_command_as_it_was_typed(monkeypatch, tmp_path: Path) -> None:
+    for start in (["benchmarl-reciprocator", "crossplay"], ["/somewhere/crossplay.py"]):
+        monkeypatch.setattr(sys, "argv", [*start, "results", "--episodes", "3"])
+        provenance.add_setting(tmp_path / "setting.json", "benchmarl-reciprocator crossplay")
+    (setting,) = json.loads((tmp_path / "setting.json").read_text())
+    assert setting["command"] == "benchmarl-reciprocator crossplay results --episodes 3"
+
+
+def test_provenance_names_what_is_installed_alone() -> None:
+    assert list(provenance.versions(["torch", "no-such-package"])) == ["torch"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
+from benchmarl.environments.common import TaskClass
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from benchmarl.hydra_config import load_experiment_from_hydra
@@ -16,7 +17,10 @@ from tensordict import TensorDictBase
 
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
+from benchmarl_reciprocator.evaluation.records import write_json
+from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
 from benchmarl_reciprocator.plugin.registration import register
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # How often in a run its state is saved, so that a killed one goes on from there.
 CHECKPOINTS = 5
@@ -66,14 +70,14 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
     if experiment is None:
         callbacks = [Bookkeeping(folder / PROGRESS)]
         experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_progress_bar():
         warnings.simplefilter("ignore", DeprecationWarning)
         experiment.run()
     groups = experiment.group_map
     assign = getattr(experiment.algorithm_config, "assign", None)
     algorithms = assign(groups) if assign is not None else dict.fromkeys(groups, choices["algorithm"])
     record = {
-        **OmegaConf.to_container(cfg.run, resolve=False),
+        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=False)),
         "agents": [algorithms[group] for group, agents in groups.items() for _ in agents],
         "seed": cfg.seed,
         "json": str(Path(experiment.logger.json_writer.path).relative_to(folder)),
@@ -81,11 +85,18 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "resumed": resumed,
+        **_of_the_task(experiment.task),
         **setting(),
     }
-    # In one move, so that no half-written record can be found.
-    (folder / f"{RECORD}.part").write_text(json.dumps(record, indent=1))
-    (folder / f"{RECORD}.part").replace(folder / RECORD)
+    write_json(folder / RECORD, record)
+
+
+def _of_the_task(task: TaskClass) -> dict[str, Any]:
+    """What a comparison of results must know of one of this package's tasks; empty for others."""
+    if not isinstance(task, SocialDilemmaClass):
+        return {}
+    measure = task.cooperation
+    return {"task_version": task.version, "cooperation": None if measure is None else measure._asdict()}
 
 
 def _resumed(folder: Path) -> Experiment | None:
