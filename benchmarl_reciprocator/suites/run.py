@@ -65,13 +65,14 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """
     register()
     started, worked = time.perf_counter(), time.process_time()
-    experiment = _resumed(folder)
-    resumed = experiment is not None
-    if experiment is None:
-        callbacks = [Bookkeeping(folder / PROGRESS)]
-        experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
     with warnings.catch_warnings(), without_progress_bar():
+        # Of what BenchMARL uses of TorchRL, which is nothing to whoever runs a suite
         warnings.simplefilter("ignore", DeprecationWarning)
+        experiment = _resumed(folder)
+        resumed = experiment is not None
+        if experiment is None:
+            callbacks = [Bookkeeping(folder / PROGRESS)]
+            experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
         experiment.run()
     groups = experiment.group_map
     assign = getattr(experiment.algorithm_config, "assign", None)

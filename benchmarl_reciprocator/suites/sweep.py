@@ -244,7 +244,7 @@ def _progress(folder: Path, runs: Sequence[Run], total: int, describe: Describe)
             while waiting:
                 waiting = not finished.wait(SECONDS_BETWEEN_LOOKS)
                 bar.set_postfix_str(describe(folder, runs), refresh=False)
-                bar.update(iterations_done(folder, runs) - bar.n)
+                bar.n = iterations_done(folder, runs)
                 bar.refresh()
 
     watcher = Thread(target=show, daemon=True)
