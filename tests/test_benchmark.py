@@ -187,6 +187,32 @@ def test_help_names_the_suites(capsys: pytest.CaptureFixture) -> None:
     assert "reads:" in printed and "writes:" in printed
 
 
+@pytest.fixture
+def snowy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a suite of another installed package, which declares a folder of yaml files by an entry point."""
+    suites = tmp_path / "site" / "snowy_games" / "conf" / "suite"
+    suites.mkdir(parents=True)
+    for folder in (suites.parent, suites.parent.parent):
+        (folder / "__init__.py").touch()
+    suite = {"seeds": 1, "tasks": {"pd": ["+preset=prisoners_dilemma"]}, "populations": {"learner": "ippo"}}
+    (suites / "snowy.yaml").write_text(yaml.safe_dump(suite))
+    installed = tmp_path / "site" / "snowy_games-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: snowy-games\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[benchmarl_reciprocator.conf]\nsnowy_games = snowy_games.conf\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return "snowy"
+
+
+def test_a_suite_of_another_package_is_listed_and_run(
+    snowy: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert benchmark.main(["--help"]) == 0
+    assert f"quick, sequential_dilemmas, {snowy}, " in capsys.readouterr().out
+    assert here(tmp_path / FOLDER, [f"suite={snowy}", *TINY, f"{ITERATIONS}=1"]) == 0
+    assert len(records(tmp_path / FOLDER)) == 1
+
+
 def test_killed_in_mid_suite_nothing_is_lost_and_nothing_repeated(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     arguments = [*suite_of(folder, {"learner": "ippo"}, seeds=3), f"{ITERATIONS}=40"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,34 @@ from benchmarl_reciprocator.commands.arguments import (
 from benchmarl_reciprocator.evaluation import provenance
 
 COMMANDS = sorted(cli.commands())
+IMPORTS = """
+import os, pkgutil, sys, importlib
+import benchmarl, hydra, matplotlib, numpy, torch, tqdm
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+def state():
+    return {
+        "environment": dict(os.environ),
+        "arguments": list(sys.argv),
+        "backend": dict.__getitem__(matplotlib.rcParams, "backend"),
+        "tqdm": (tqdm.tqdm, id(vars(tqdm.tqdm)["__init__"])),
+        "Hydra": (GlobalHydra.instance().is_initialized(), HydraConfig.instance().cfg),
+        "threads": torch.get_num_threads(),
+        "random numbers": (torch.get_rng_state().sum().item(), numpy.random.get_state()[1].sum()),
+    }
+
+before = state()
+import benchmarl_reciprocator
+modules = pkgutil.walk_packages(benchmarl_reciprocator.__path__, "benchmarl_reciprocator.")
+names = [module.name for module in modules if not module.name.endswith("__main__")]
+for name in names:
+    importlib.import_module(name)
+    now = state()
+    changed = [key for key in before if now[key] != before[key]]
+    assert not changed, f"{name} changes {changed}"
+print(len(names))
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +114,24 @@ def test_help_of_a_command_tells_what_goes_in_and_what_comes_out(capsys) -> None
     assert "writes:\n  <output>/weights.csv" in shown
     assert "task=social_dilemmas/<name>" in shown and "experiment.<option>=<value>" in shown
     assert "weights/<task>" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_that_form(command: str, capsys) -> None:
+    try:
+        code = cli.main([command, "--help"])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 0
+    shown = capsys.readouterr().out
+    assert cli.commands()[command] in shown
+    assert "\nreads:\n  " in shown and "\nwrites:\n  " in shown
+
+
+def test_importing_every_module_changes_nothing_of_the_process() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) > 50, done.stdout
 
 
 def test_places_and_overrides_come_in_any_order() -> None:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 from benchmarl_reciprocator import extensions
 from benchmarl_reciprocator.commands.arguments import BAD_INPUT, FAILED, FINE, PROGRAM, inputs_and_outputs
-from benchmarl_reciprocator.commands.report import write_report
+from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.suites.sweep import run_suite
 
 READS = """

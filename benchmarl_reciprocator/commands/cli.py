@@ -18,7 +18,7 @@ EXTRAS = {
     "benchmark": "suite",
     "crossplay": "crossplay",
     "demo": "suite",
-    "tournament": "report,axelrod",
+    "tournament": "axelrod",
 }
 OTHERS_NEED = "report"
 VERSIONS_OF = ("benchmarl", "torchrl", "torch")
