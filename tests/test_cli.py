@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,8 @@ from benchmarl_reciprocator.commands.arguments import (
 )
 from benchmarl_reciprocator.evaluation import provenance
 
+tomllib = pytest.importorskip("tomllib") if sys.version_info >= (3, 11) else pytest.importorskip("tomli")
+ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(cli.commands())
 IMPORTS = """
 import os, pkgutil, sys, importlib
@@ -94,6 +99,53 @@ def test_missing_extra_is_one_line(monkeypatch, capsys) -> None:
     assert cli.main(["crossplay", "somewhere"]) == 1
     error = capsys.readouterr().err
     assert error == 'benchmarl-reciprocator crossplay needs pandas: pip install "benchmarl-reciprocator[crossplay]"\n'
+
+
+def imports_of(module: str, found: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What a module of this package imports, anywhere in it, and what those of this package import in turn."""
+    spec = find_spec(module) if module not in found else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return found
+    names = found[module] = set()
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for name in sorted(names):
+        if name.startswith("benchmarl_reciprocator."):
+            try:
+                imports_of(name, found)
+            except ModuleNotFoundError:  # a name in a module
+                continue
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_extra_that_is_named_brings_all_that_the_command_imports(command: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(requirements: list[str]) -> set[str]:
+        """Names of packages, those of this package's own extras resolved."""
+        found = set()
+        for requirement in requirements:
+            name = re.match(r"[\w.-]+", requirement)[0].lower()
+            own = re.match(r"benchmarl-reciprocator\[(.*)\]", requirement)
+            found |= set().union(*(names(extras[extra]) for extra in own[1].split(","))) if own else {name}
+        return found
+
+    optional = set().union(*(names(extra) for extra in extras.values())) - names(project["dependencies"])
+    wanted = [extra for extra in cli.EXTRAS.get(command, cli.OTHERS_NEED).split(",") if extra]
+    brought = names([f"benchmarl-reciprocator[{extra}]" for extra in wanted if extra in extras])
+    imported = imports_of(f"benchmarl_reciprocator.commands.{command}", {})
+    assert imported
+    lacking = {
+        module: missing
+        for module, found in imported.items()
+        if (missing := {name.partition(".")[0].lower() for name in found} & optional - brought)
+    }
+    assert not lacking
 
 
 def test_what_is_missing_for_another_reason_is_not_explained_away(monkeypatch) -> None:
