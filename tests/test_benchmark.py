@@ -96,6 +96,7 @@ def test_runs_are_recorded(finished: tuple[Path, subprocess.CompletedProcess]) -
     task = SocialDilemmaTask.PRISONERS_DILEMMA.get_from_yaml()
     assert record["task_version"] == task.version
     assert record["cooperation"] == (task.cooperation and task.cooperation._asdict())
+    assert any(package.startswith("benchmarl-reciprocator ") for package in record["packages"])
 
 
 def test_there_is_one_progress_bar(finished: tuple[Path, subprocess.CompletedProcess]) -> None:

@@ -157,6 +157,15 @@ def test_what_is_missing_for_another_reason_is_not_explained_away(monkeypatch) -
         cli.main(["crossplay", "somewhere"])
 
 
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert cli.main(["report", "somewhere"]) == 130
+    assert "benchmarl-reciprocator report: interrupted" in capsys.readouterr().err
+
+
 def test_help_of_a_command_tells_what_goes_in_and_what_comes_out(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         run_command(parser(), ["--help"], lambda arguments: 0)

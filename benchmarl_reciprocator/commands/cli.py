@@ -21,6 +21,8 @@ EXTRAS = {
     "tournament": "axelrod",
 }
 OTHERS_NEED = "report"
+# As shells have it for a program that was ended by Ctrl-C.
+INTERRUPTED = 130
 VERSIONS_OF = ("benchmarl", "torchrl", "torch")
 
 USAGE = f"""usage: {PROGRAM} <command> [arguments]
@@ -81,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     try:
         return importlib.import_module(f"{__package__}.{name}").main(rest)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{PROGRAM} {name}: interrupted; what was finished is on disk\n")
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         message = what_to_install(name, error)
         if message is None:

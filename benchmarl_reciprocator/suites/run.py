@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarl.environments.common import TaskClass
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from benchmarl.hydra_config import load_experiment_from_hydra
 from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDictBase
 
+from benchmarl_reciprocator.agents.setup import read_task_file
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
 from benchmarl_reciprocator.plugin.registration import register
-from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # How often in a run its state is saved, so that a killed one goes on from there.
 CHECKPOINTS = 5
@@ -86,18 +85,20 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "resumed": resumed,
-        **_of_the_task(experiment.task),
+        **_of_the_task(Path(experiment.folder_name)),
         **setting(),
     }
     write_json(folder / RECORD, record)
 
 
-def _of_the_task(task: TaskClass) -> dict[str, Any]:
-    """What a comparison of results must know of one of this package's tasks; empty for others."""
-    if not isinstance(task, SocialDilemmaClass):
+def _of_the_task(experiment_folder: Path) -> dict[str, Any]:
+    """What a comparison of results must know of a social dilemma, as the experiment noted it when it began; empty for
+    other tasks.
+    """
+    noted = read_task_file(experiment_folder)
+    if noted is None:
         return {}
-    measure = task.cooperation
-    return {"task_version": task.version, "cooperation": None if measure is None else measure._asdict()}
+    return {"task_version": noted["version"], **{key: noted[key] for key in ("cooperation", "packages")}}
 
 
 def _resumed(folder: Path) -> Experiment | None:
