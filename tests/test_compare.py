@@ -88,6 +88,7 @@ def test_a_shift_of_all_seeds_is_beyond_noise(old: Path, tmp_path: Path, capsys:
     assert (changed.old, changed.new, changed.difference) == (11.0, 14.0, 3.0)
     assert 2.5 < changed.low < 3 < changed.high < 3.5
     assert text in capsys.readouterr().out
+    assert "Of 2 such intervals about 0.1 fail to hold zero by chance" in text
 
 
 def test_what_seeds_differ_by_anyway_is_noise(old: Path, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ import pandas as pd
 
 from benchmarl_reciprocator.commands.arguments import FAILED, FINE, add_output, command_parser, run_command
 from benchmarl_reciprocator.evaluation.comparison import (
+    CHANGED,
     CONFIDENCE,
     UNDECIDED,
+    WITHIN,
     Comparison,
     Difference,
     compare,
@@ -159,19 +161,19 @@ def table(differences: Sequence[Difference]) -> Table:
         ]
         for one in differences
     ]
-    marked = [index for index, one in enumerate(differences) if one.verdict == "changed"]
+    marked = [index for index, one in enumerate(differences) if one.verdict == CHANGED]
     return Table(["task, population", "measure", "old", "new", "new less old", "seeds", "verdict"], rows, marked)
 
 
 def _how(comparison: Comparison, confidence: float) -> str:
-    judged = sum(1 for one in comparison.differences if one.difference.low == one.difference.low)
+    judged = sum(1 for one in comparison.differences if one.verdict in (CHANGED, WITHIN))
     text = (
         "Means over seeds of the last fifth of training. The difference has a "
         f"{confidence:.0%} interval over seeds, bootstrapped and at least as wide as Student's; where the old and the "
         "new results have two or more seeds in common, only those count, each against itself. *changed*: the interval "
         "does not hold zero."
     )
-    if comparison.differing and judged > 1:
+    if judged > 1:
         chance = judged * (1 - confidence)
         text += (
             f" Of {judged} such intervals about {chance:.1f} fail to hold zero by chance where nothing has changed: a "
