@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import pickle
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from benchmarl.experiment import ExperimentConfig
 from PIL import Image
 
 from benchmarl_reciprocator.commands import animate
@@ -45,15 +46,34 @@ def test_gif_of_a_checkpoint(small_experiment, tmp_path: Path) -> None:
 
 def test_task_without_pictures_is_refused(small_experiment, tmp_path: Path) -> None:
     checkpoint, _ = saved(small_experiment, "prisoners_dilemma")
-    with pytest.raises(ValueError, match=r"task='prisoners_dilemma' is not allowed, allowed: a task that renders"):
+    with pytest.raises(ValueError, match=r"task must be one that renders, but is 'prisoners_dilemma'"):
         animate.animate(checkpoint, tmp_path / "a.gif")
 
 
-def test_missing_checkpoint_is_one_clear_error(monkeypatch, capsys, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["animate", str(tmp_path / "none.pt"), str(tmp_path / "a.gif")])
-    with pytest.raises(SystemExit):
-        animate.main()
-    assert "none.pt' is not allowed, allowed: a file that an experiment saved" in capsys.readouterr().err
+def test_missing_checkpoint_is_one_clear_error(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        animate.main([str(tmp_path / "none.pt"), str(tmp_path / "a.gif")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "error: checkpoint must be a file that an experiment saved, but is " in error and "none.pt'" in error
+    assert error.count("\n") == 1
+
+
+def test_checkpoint_of_another_machine_and_of_an_earlier_version(small_experiment, tmp_path: Path) -> None:
+    """A task of BenchMARL's, trained on a GPU, with a callback of a module that is there no more."""
+    overrides = ("task=vmas/balance", "task.max_steps=5", "algorithm=ippo", "experiment.checkpoint_at_end=True")
+    experiment = small_experiment(*overrides, preset=None)
+    experiment.run()
+    config = experiment.folder_name / "config.pkl"
+    with open(config, "rb") as opened:
+        *parts, _ = (pickle.load(opened) for _ in range(8))
+    for part in parts:
+        if isinstance(part, ExperimentConfig):
+            part.train_device = part.sampling_device = part.buffer_device = "cuda"
+    callback = b"cmodule_that_is_gone\nCallback\n."
+    config.write_bytes(b"".join(map(pickle.dumps, parts)) + callback)
+    checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
+    assert animate.animate(checkpoint, tmp_path / "balance.gif") == 6
 
 
 def test_evaluation_video_is_kept_whether_or_not_it_can_be_encoded(small_experiment, monkeypatch) -> None:

@@ -10,9 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+import benchmarl.experiment.experiment as benchmarl_experiment
+import hydra
 import pandas as pd
 import pytest
+import torch
 import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from benchmarl_reciprocator import SocialDilemmaTask
+from benchmarl_reciprocator.commands import benchmark, cli
 
 # Small enough for a few seconds, large enough for two evaluations.
 TINY = [
@@ -26,31 +34,30 @@ ITERATIONS = "experiment.max_n_iters"
 FOLDER = "benchmark_tiny"
 
 
-def benchmark(
-    folder: Path, populations: dict[str, str | list[str]], *overrides: str, seeds: int = 1, kill_when=None
-) -> subprocess.CompletedProcess:
-    """The command with a suite of the user's own, from a folder of theirs; ``folder`` is the default one."""
+def suite_of(folder: Path, populations: dict[str, str | list[str]], seeds: int = 1) -> list[str]:
+    """Arguments of a suite of the user's own, in a folder of theirs beside ``folder``."""
     suites = folder.parent / "conf" / "suite"
     suites.mkdir(parents=True, exist_ok=True)
     suite = {"seeds": seeds, "tasks": {"pd": ["+preset=prisoners_dilemma"]}, "populations": populations}
     (suites / "tiny.yaml").write_text(yaml.safe_dump(suite))
-    program = [sys.executable, "-m", "benchmarl_reciprocator", "benchmark", f"--config-dir={suites.parent}"]
-    process = subprocess.Popen(
-        [*program, "suite=tiny", *TINY, *overrides],
+    return [f"--config-dir={suites.parent}", "suite=tiny", *TINY]
+
+
+def begin(folder: Path, arguments: list[str]) -> subprocess.Popen:
+    """The command as users type it; ``folder`` is the default one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarl_reciprocator", "benchmark", *arguments],
         cwd=folder.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    if kill_when is not None:
-        deadline = time.monotonic() + 240
-        while not kill_when():
-            assert time.monotonic() < deadline and process.poll() is None, process.communicate()[1]
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    out, error = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def here(folder: Path, arguments: list[str]) -> int:
+    """The command and its runs in this process, which saves the start of others."""
+    return benchmark.main([*arguments, f"folder={folder}", "hydra/launcher=basic"])
 
 
 def records(folder: Path) -> dict[Path, int]:
@@ -60,7 +67,10 @@ def records(folder: Path) -> dict[Path, int]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
     folder = tmp_path_factory.mktemp("suite") / FOLDER
-    return folder, benchmark(folder, {"Reciprocator": "reciprocator", "learner": "ippo"}, f"{ITERATIONS}=2")
+    arguments = suite_of(folder, {"Reciprocator": "reciprocator", "learner": "ippo"})
+    process = begin(folder, [*arguments, f"{ITERATIONS}=2"])
+    out, error = process.communicate(timeout=300)
+    return folder, subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
 
 def test_a_suite_ends_in_a_report(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
@@ -72,45 +82,61 @@ def test_a_suite_ends_in_a_report(finished: tuple[Path, subprocess.CompletedProc
     page = (folder / "report" / "report.html").read_text()
     assert "data:image/png;base64," in page
     assert 'src="http' not in page
-    (record,) = (json.loads(file.read_text()) for file in records(folder) if "learner" in str(file))
-    assert record["agents"] == ["ippo", "ippo"]
-    assert record["frames"] == 512
-    assert record["versions"]["torch"]
     # The full config is beside the results, and an agent to be loaded.
     assert len(list((folder / "report" / "configs").glob("*.yaml"))) == 2
     assert len(list(folder.glob("runs/*/*/*/*/checkpoints/checkpoint_512.pt"))) == 2
 
 
+def test_runs_are_recorded(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
+    folder, _ = finished
+    (record,) = (json.loads(file.read_text()) for file in records(folder) if "learner" in str(file))
+    assert record["agents"] == ["ippo", "ippo"]
+    assert record["frames"] == 512
+    assert record["versions"]["torch"]
+    task = SocialDilemmaTask.PRISONERS_DILEMMA.get_from_yaml()
+    assert record["task_version"] == task.version
+    assert record["cooperation"] == (task.cooperation and task.cooperation._asdict())
+    assert any(package.startswith("benchmarl-reciprocator ") for package in record["packages"])
+
+
+def test_there_is_one_progress_bar(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
+    _, process = finished
+    assert "4/4" in process.stderr and "2/2 runs" in process.stderr
+    # What BenchMARL's bars of single runs say
+    assert "mean return" not in process.stderr
+
+
 def test_a_finished_suite_runs_nothing_again_and_another_shares_its_folder(
-    finished: tuple[Path, subprocess.CompletedProcess],
+    finished: tuple[Path, subprocess.CompletedProcess], capsys: pytest.CaptureFixture
 ) -> None:
     folder, _ = finished
     before = records(folder)
     grim = ["algorithm=scripted", "algorithm.player=grim"]
-    process = benchmark(folder, {"learner": "ippo"}, f"{ITERATIONS}=2", f"+suite.populations.grim={json.dumps(grim)}")
-    assert process.returncode == 0, process.stderr
+    more = [f"{ITERATIONS}=2", f"+suite.populations.grim={json.dumps(grim)}"]
+    assert here(folder, [*suite_of(folder, {"learner": "ippo"}), *more]) == 0
     after = records(folder)
     assert len(after) == 3
     assert before.items() <= after.items()
     # The report is on all that is in the folder.
-    assert "Reciprocator" in process.stdout
+    assert "Reciprocator" in capsys.readouterr().out
 
 
-def test_failures_are_listed_and_the_others_stand(tmp_path: Path) -> None:
+def test_failures_are_listed_and_the_others_stand(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / FOLDER
     # A horizon of zero steps is the task's to refuse, when its run begins.
-    process = benchmark(folder, {"fine": "ippo", "broken": ["algorithm=ippo", "task.max_steps=0"]}, f"{ITERATIONS}=2")
-    assert process.returncode == 1
-    assert "pd, broken, seed 0: ValueError: task.max_steps must be an integer >= 1, but is 0" in process.stderr
+    arguments = suite_of(folder, {"fine": "ippo", "broken": ["algorithm=ippo", "task.max_steps=0"]})
+    assert here(folder, [*arguments, f"{ITERATIONS}=2"]) == 1
+    assert "pd, broken, seed 0: ValueError: task.max_steps must be an integer >= 1, but is 0" in capsys.readouterr().err
     assert pd.read_csv(folder / "report" / "scores_pd.csv")["population"].tolist() == ["fine"]
-    assert "task.max_steps=0" in (folder / "report" / "report.md").read_text()
+    assert "pd, broken, seed 0: ValueError: task.max_steps" in (folder / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
         (["suite=unheard_of"], ["quick"]),
-        (["experiment.lr=0.1,0.2"], ["experiment.lr=0.1,0.2 is not allowed"]),
+        (["experiment.lr=0.1,0.2"], ["experiment.lr must be one value, but is '0.1,0.2'"]),
+        (["suite.seeds=0"], ["suite.seeds must be an integer >= 1"]),
         # All that is wrong at once, not one at a time
         (
             [
@@ -122,35 +148,91 @@ def test_failures_are_listed_and_the_others_stand(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bad_input_is_named_before_anything_runs(tmp_path: Path, overrides: list[str], named: list[str]) -> None:
+def test_bad_input_is_named_before_anything_runs(
+    tmp_path: Path, overrides: list[str], named: list[str], capsys: pytest.CaptureFixture
+) -> None:
     folder = tmp_path / FOLDER
-    process = benchmark(folder, {"learner": "ippo"}, *overrides)
-    assert process.returncode == 1
-    assert all(name in process.stderr for name in named), process.stderr
+    assert here(folder, [*suite_of(folder, {"learner": "ippo"}), *overrides]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert all(name in error for name in named), error
     assert not records(folder)
 
 
-def test_help_names_the_suites() -> None:
-    program = [sys.executable, "-m", "benchmarl_reciprocator", "benchmark", "--help"]
-    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+def test_the_process_is_left_as_it_was(tmp_path: Path) -> None:
+    before = (dict(os.environ), list(sys.argv), torch.get_num_threads(), benchmarl_experiment.tqdm)
+    with hydra.initialize_config_module("benchmarl.conf", version_base=None):
+        outer = GlobalHydra.instance().hydra
+        assert here(tmp_path / FOLDER, [*suite_of(tmp_path / FOLDER, {"learner": "ippo"}), f"{ITERATIONS}=1"]) == 0
+        # Somebody else's use of Hydra goes on, and is not seen in a second call.
+        assert GlobalHydra.instance().hydra is outer
+        assert here(tmp_path / FOLDER, [*suite_of(tmp_path / FOLDER, {"learner": "ippo"}), f"{ITERATIONS}=1"]) == 0
+        assert "suite" not in hydra.compose("config", overrides=["algorithm=ippo", "task=vmas/balance"])
+    assert not GlobalHydra.instance().is_initialized()
+    assert HydraConfig.instance().cfg is None
+    assert (dict(os.environ), list(sys.argv), torch.get_num_threads(), benchmarl_experiment.tqdm) == before
+
+
+def test_without_a_launcher_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+    assert cli.main(["benchmark", "suite=quick"]) == 1
+    needs = 'benchmark needs hydra_joblib_launcher: pip install "benchmarl-reciprocator[suite]"\n'
+    assert capsys.readouterr().err.endswith(needs)
+
+
+def test_help_names_the_suites(capsys: pytest.CaptureFixture) -> None:
+    assert benchmark.main(["--help"]) == 0
+    printed = capsys.readouterr().out
     assert "suite=quick" in printed
     assert "matrix_games, paper, quick" in printed
+    assert "reads:" in printed and "writes:" in printed
+
+
+@pytest.fixture
+def snowy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a suite of another installed package, which declares a folder of yaml files by an entry point."""
+    suites = tmp_path / "site" / "snowy_games" / "conf" / "suite"
+    suites.mkdir(parents=True)
+    for folder in (suites.parent, suites.parent.parent):
+        (folder / "__init__.py").touch()
+    suite = {"seeds": 1, "tasks": {"pd": ["+preset=prisoners_dilemma"]}, "populations": {"learner": "ippo"}}
+    (suites / "snowy.yaml").write_text(yaml.safe_dump(suite))
+    installed = tmp_path / "site" / "snowy_games-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: snowy-games\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[benchmarl_reciprocator.conf]\nsnowy_games = snowy_games.conf\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return "snowy"
+
+
+def test_a_suite_of_another_package_is_listed_and_run(
+    snowy: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert benchmark.main(["--help"]) == 0
+    assert f"quick, sequential_dilemmas, {snowy}, " in capsys.readouterr().out
+    assert here(tmp_path / FOLDER, [f"suite={snowy}", *TINY, f"{ITERATIONS}=1"]) == 0
+    assert len(records(tmp_path / FOLDER)) == 1
 
 
 def test_killed_in_mid_suite_nothing_is_lost_and_nothing_repeated(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
-    overrides = ["hydra.launcher.n_jobs=1", f"{ITERATIONS}=40"]
+    arguments = [*suite_of(folder, {"learner": "ippo"}, seeds=3), f"{ITERATIONS}=40"]
 
     def in_the_second_run() -> bool:
         # Beyond the first checkpoint, which is written after a fifth.
         done = [int(file.read_text() or 0) for file in folder.glob("runs/*/*/seed_1/progress")]
         return len(records(folder)) == 1 and done != [] and done[0] > 9
 
-    benchmark(folder, {"learner": "ippo"}, *overrides, seeds=3, kill_when=in_the_second_run)
+    process = begin(folder, [*arguments, "hydra.launcher.n_jobs=1"])
+    deadline = time.monotonic() + 240
+    while not in_the_second_run():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
     before = records(folder)
     assert len(before) == 1
-    process = benchmark(folder, {"learner": "ippo"}, *overrides, seeds=3)
-    assert process.returncode == 0, process.stderr
+    assert here(folder, arguments) == 0
     after = records(folder)
     assert len(after) == 3
     assert before.items() <= after.items()

@@ -8,7 +8,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,20 @@ def setting() -> dict[str, Any]:
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": versions(PACKAGES),
         "commit": commit.stdout.strip() or None,
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those of ``packages`` that are installed, by name."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def add_setting(file: Path, program: str) -> None:
@@ -34,8 +46,12 @@ def add_setting(file: Path, program: str) -> None:
 
     Args:
         file (Path): json, a list with an entry for each command.
-        program (str): the command without its arguments, such as ``"python -m benchmarl_reciprocator.crossplay"``.
+        program (str): the command without its arguments, such as ``"benchmarl-reciprocator crossplay"``.
     """
-    now = {"command": " ".join([program, shlex.join(sys.argv[1:])]).strip(), **setting()}
+    arguments = sys.argv[1:]
+    if arguments and program.endswith(f" {arguments[0]}"):
+        # Entered through the one command line, which has the command's name among its arguments.
+        arguments = arguments[1:]
+    now = {"command": " ".join([program, shlex.join(arguments)]).strip(), **setting()}
     earlier = [entry for entry in json.loads(file.read_text()) if entry != now] if file.is_file() else []
     file.write_text(json.dumps([*earlier, now], indent=1))

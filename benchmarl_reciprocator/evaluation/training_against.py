@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
-from contextlib import redirect_stderr
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.pairings import Contestant
+from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -99,7 +98,9 @@ def train_against(
     }
     for key, value in patch.items():
         if not hasattr(config, key):
-            raise ValueError(f"experiment.{key}={value!r} is not allowed, allowed: {', '.join(vars(config))}")
+            raise ValueError(
+                f"experiment.{key} must be an option of BenchMARL's experiments: {', '.join(vars(config))}"
+            )
         setattr(config, key, value)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -116,7 +117,7 @@ def train_against(
         if not frozen:
             go_on(experiment, checkpoint.file, setup, place)
         # There is one bar, over all meetings.
-        with redirect_stderr(io.StringIO()):
+        with without_progress_bar():
             experiment.run()
     return experiment
 

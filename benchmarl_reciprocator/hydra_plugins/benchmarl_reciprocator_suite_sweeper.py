@@ -1,4 +1,4 @@
-"""Hydra's way to a suite: a sweeper that expands it into runs and hands the missing ones to any launcher.
+"""Hydra's way to a suite: a sweeper that lets the program expand it into runs and hand them to any launcher.
 
 Hydra loads every module of the ``hydra_plugins`` namespace in every Hydra program, so this one imports nothing heavy.
 """
@@ -15,21 +15,20 @@ from omegaconf import DictConfig
 
 
 class SuiteSweeper(Sweeper):
-    """Runs what is missing of ``suite``, see :func:`benchmarl_reciprocator.commands.benchmark.sweep`."""
+    """Runs what is missing of ``suite``, see :class:`benchmarl_reciprocator.suites.sweep.SuiteTask`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
         self.config = config
+        self.task_function: Any = task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
-        from benchmarl_reciprocator.commands.benchmark import sweep
-
-        return sweep(self.config, self.hydra_context.config_loader, self.launcher, arguments)
+        return self.task_function.sweep(self.config, self.hydra_context.config_loader, self.launcher, arguments)
 
 
 # Hydra executes this module without importing it, which dataclasses could not bear.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
@@ -14,8 +14,11 @@ from benchmarl.hydra_config import load_experiment_from_hydra
 from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDictBase
 
+from benchmarl_reciprocator.agents.setup import read_task_file
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
+from benchmarl_reciprocator.evaluation.records import write_json
+from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
 from benchmarl_reciprocator.plugin.registration import register
 
 # How often in a run its state is saved, so that a killed one goes on from there.
@@ -61,19 +64,20 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
     """
     register()
     started, worked = time.perf_counter(), time.process_time()
-    experiment = _resumed(folder)
-    resumed = experiment is not None
-    if experiment is None:
-        callbacks = [Bookkeeping(folder / PROGRESS)]
-        experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_progress_bar():
+        # Of what BenchMARL uses of TorchRL, which is nothing to whoever runs a suite
         warnings.simplefilter("ignore", DeprecationWarning)
+        experiment = _resumed(folder)
+        resumed = experiment is not None
+        if experiment is None:
+            callbacks = [Bookkeeping(folder / PROGRESS)]
+            experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
         experiment.run()
     groups = experiment.group_map
     assign = getattr(experiment.algorithm_config, "assign", None)
     algorithms = assign(groups) if assign is not None else dict.fromkeys(groups, choices["algorithm"])
     record = {
-        **OmegaConf.to_container(cfg.run, resolve=False),
+        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=False)),
         "agents": [algorithms[group] for group, agents in groups.items() for _ in agents],
         "seed": cfg.seed,
         "json": str(Path(experiment.logger.json_writer.path).relative_to(folder)),
@@ -81,11 +85,20 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "resumed": resumed,
+        **_of_the_task(Path(experiment.folder_name)),
         **setting(),
     }
-    # In one move, so that no half-written record can be found.
-    (folder / f"{RECORD}.part").write_text(json.dumps(record, indent=1))
-    (folder / f"{RECORD}.part").replace(folder / RECORD)
+    write_json(folder / RECORD, record)
+
+
+def _of_the_task(experiment_folder: Path) -> dict[str, Any]:
+    """What a comparison of results must know of a social dilemma, as the experiment noted it when it began; empty for
+    other tasks.
+    """
+    noted = read_task_file(experiment_folder)
+    if noted is None:
+        return {}
+    return {"task_version": noted["version"], **{key: noted[key] for key in ("cooperation", "packages")}}
 
 
 def _resumed(folder: Path) -> Experiment | None:

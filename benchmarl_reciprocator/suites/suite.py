@@ -45,16 +45,16 @@ def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
         common (sequence of str): overrides of every run, on top.
 
     Raises:
-        ValueError: if the suite is not of that form, naming the key, the value and what is allowed.
+        ValueError: if the suite is not of that form, naming the key, the value and what it must be.
     """
     unknown = set(suite) - {"seeds", "tasks", "populations"}
     if unknown:
-        raise ValueError(f"suite has unknown entries {sorted(unknown)}, allowed: seeds, tasks, populations")
+        raise ValueError(f"suite must have the entries seeds, tasks and populations, but has {sorted(unknown)} too")
     seeds = suite.get("seeds")
     if isinstance(seeds, int) and seeds >= 1:
         seeds = range(seeds)
     elif not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
-        raise ValueError(f"suite.seeds={seeds!r} is not allowed, allowed: a number >= 1, or a list of seeds >= 0")
+        raise ValueError(f"suite.seeds must be an integer >= 1, or a list of seeds >= 0, but is {seeds!r}")
     tasks = _overrides_by_name(suite, "tasks", "task")
     populations = _overrides_by_name(suite, "populations", "algorithm")
     return [
@@ -68,14 +68,15 @@ def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
 def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict[str, list[str]]:
     named = suite.get(entry)
     if not (isinstance(named, Mapping) and named):
-        raise ValueError(f"suite.{entry}={named!r} is not allowed, allowed: a mapping with at least one entry")
+        raise ValueError(f"suite.{entry} must be a mapping with at least one entry, but is {named!r}")
     by_name = {}
     for name, value in named.items():
         if isinstance(value, str):
             value = [f"{group}={value}"]
+        article = "an" if group[0] in "aeiou" else "a"
         if not (isinstance(value, list) and value and all(isinstance(override, str) for override in value)):
             raise ValueError(
-                f"suite.{entry}.{name}={value!r} is not allowed, allowed: the name of a {group}, or a list of overrides"
+                f"suite.{entry}.{name} must be the name of {article} {group}, or a list of overrides, but is {value!r}"
             )
         by_name[str(name)] = value
     return by_name

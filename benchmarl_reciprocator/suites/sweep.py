@@ -1,0 +1,292 @@
+"""Runs a suite: what is missing of its runs, by any of Hydra's launchers, with one progress bar over all of them.
+
+Hydra composes the configuration and owns the launchers. It is entered by its ``hydra.main``, which calls back the
+sweeper that ``hydra/sweeper=suite`` names, in ``hydra_plugins/benchmarl_reciprocator_suite_sweeper.py``, and that hands
+on to :meth:`SuiteTask.sweep`. A launcher then calls :class:`SuiteTask` once for every run, in whatever process it
+starts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, cast
+
+import hydra
+import torch
+from benchmarl.hydra_config import load_algorithm_config_from_hydra, load_experiment_config_from_hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
+
+from benchmarl_reciprocator.evaluation.layout import FAILURE
+from benchmarl_reciprocator.suites.run import run
+from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
+
+CONFIG = "benchmark"
+# What Hydra's own messages call the program.
+PROGRAM = "benchmarl-reciprocator benchmark"
+OF_THE_SUITE = ("suite", "folder")
+SECONDS_BETWEEN_LOOKS = 2.0
+
+# What stands beside the bar: of the suite's folder and the runs that are under way.
+Describe = Callable[[Path, Sequence[Run]], str]
+
+
+@dataclass
+class Outcome:
+    """What came of a suite.
+
+    Args:
+        folder (Path): of the suite.
+        runs (list of Run): all that it stands for.
+        failures (list of str): a line for each run that has not finished, and why.
+    """
+
+    folder: Path
+    runs: list[Run]
+    failures: list[str]
+
+
+def run_suite(arguments: Sequence[str], describe: Describe | None = None) -> Outcome:
+    """Run what is missing of a suite, as ``benchmarl-reciprocator benchmark <arguments>`` does before its report.
+
+    Args:
+        arguments (sequence of str): Hydra's command line, such as ``["suite=quick", "experiment.lr=0.001"]``.
+        describe (callable, optional): what stands beside the progress bar; default: how many runs have finished.
+
+    Returns:
+        Outcome: what came of it; a run that failed has left the others as they are.
+
+    Raises:
+        ValueError: if the suite or an override is wrong, before anything was started.
+        SystemExit: with code 1 where Hydra itself has said on stderr what is wrong, with code 0 where it was asked for
+            something else than to run.
+    """
+    task = SuiteTask(describe)
+    with _hydra_left_as_it_was(), _command_line(*arguments, "--multirun"):
+        hydra.main(version_base=None, config_path="pkg://benchmarl_reciprocator.conf", config_name=CONFIG)(task)()
+    if task.error is not None:
+        raise task.error
+    if task.outcome is None:
+        raise ValueError("hydra/sweeper must be suite: nothing was run")
+    return task.outcome
+
+
+class SuiteTask:
+    """What Hydra takes for the program: called for every single run, and by the sweeper for the suite as a whole.
+
+    Args:
+        describe (callable, optional): see :func:`run_suite`.
+    """
+
+    def __init__(self, describe: Describe | None = None) -> None:
+        self.describe = describe or runs_finished
+        self.outcome: Outcome | None = None
+        self.error: ValueError | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: workers only do single runs."""
+        return {}
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """One run, in the process that a launcher gave it. A failure is written down, so that the others go on."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / FAILURE).unlink(missing_ok=True)
+        with _quiet_single_thread():
+            try:
+                run(folder, cfg, HydraConfig.get().runtime.choices)
+            except Exception:
+                (folder / FAILURE).write_text(traceback.format_exc())
+
+    def sweep(self, config: DictConfig, config_loader: Any, launcher: Any, arguments: Sequence[str]) -> Sequence[Any]:
+        """Run the suite and keep its outcome. What is the user's to mend is kept too: Hydra would print a traceback.
+
+        Args:
+            config (DictConfig): of the whole program.
+            config_loader: Hydra's.
+            launcher: Hydra's.
+            arguments (sequence of str): the command line's overrides.
+
+        Returns:
+            sequence: what the launcher returned.
+        """
+        try:
+            self.outcome, returned = sweep(config, config_loader, launcher, arguments, self.describe)
+        except ValueError as error:
+            self.error = error
+            return []
+        return returned
+
+
+def sweep(
+    config: DictConfig, config_loader: Any, launcher: Any, arguments: Sequence[str], describe: Describe
+) -> tuple[Outcome, Sequence[Any]]:
+    """Run what is missing of ``config.suite`` by ``launcher``.
+
+    Args:
+        config (DictConfig): of the whole program.
+        config_loader: Hydra's.
+        launcher: Hydra's.
+        arguments (sequence of str): the command line's overrides; those that are not about the suite go to every run.
+        describe (callable): what stands beside the progress bar.
+
+    Returns:
+        tuple[Outcome, sequence]: what came of it, and what the launcher returned.
+
+    Raises:
+        ValueError: if a run cannot be composed, before anything is started.
+    """
+    # The default folder is named after what Hydra chose.
+    HydraConfig.instance().set_config(config)
+    common = _common_overrides(config_loader, arguments)
+    runs = expand(cast("dict[str, Any]", OmegaConf.to_container(config.suite, resolve=False)), common)
+    folder = Path(config.folder).resolve()
+    missing = [one for one in runs if not is_done(folder / "runs", one)]
+    iterations = _checked(config_loader, config, missing, folder)
+    returned: Sequence[Any] = []
+    if missing:
+        total = sum(iterations[one.task, one.population] for one in missing)
+        with _progress(folder / "runs", missing, total, describe):
+            try:
+                returned = launcher.launch([_job(one, folder) for one in missing], initial_job_idx=0)
+                for job in returned:
+                    # Raises what ended it before its run began; a run's own failure is on disk.
+                    _ = job.return_value
+            except Exception as error:  # of the launcher: a killed worker, for one. What its runs left stands.
+                warnings.warn(f"the launcher stopped: {error!r}", stacklevel=2)
+    failures = [
+        f"{one.task}, {one.population}, seed {one.seed}: {failure(folder / 'runs', one)}"
+        for one in runs
+        if not is_done(folder / "runs", one)
+    ]
+    return Outcome(folder, runs, failures), returned
+
+
+def _common_overrides(config_loader: Any, arguments: Sequence[str]) -> list[str]:
+    """The overrides that are for every run."""
+    common = []
+    for override in OverridesParser.create(config_loader=config_loader).parse_overrides(list(arguments)):
+        line = override.input_line or ""
+        if override.is_sweep_override():
+            raise ValueError(
+                f"{override.key_or_group} must be one value, but is {line.partition('=')[2]!r}: what is to be compared "
+                "is a population of the suite, +suite.populations.<name>=[<overrides>]"
+            )
+        if override.key_or_group.partition(".")[0] not in OF_THE_SUITE:
+            common.append(line)
+    return common
+
+
+def _job(one: Run, folder: Path) -> list[str]:
+    return [
+        "~suite",
+        f"folder={json.dumps(str(folder))}",
+        *one.overrides,
+        f"seed={one.seed}",
+        f"+run.task={json.dumps(one.task)}",
+        f"+run.population={json.dumps(one.population)}",
+        f"+run.overrides={json.dumps(list(one.overrides))}",
+        f"hydra.sweep.subdir={json.dumps(one.folder)}",
+    ]
+
+
+def _checked(config_loader: Any, config: DictConfig, runs: Sequence[Run], folder: Path) -> dict[tuple[str, str], int]:
+    """Iterations by task and population, of runs that are all known to begin.
+
+    Raises:
+        ValueError: with a line for every population and task that cannot be composed, before anything is run.
+    """
+    iterations: dict[tuple[str, str], int] = {}
+    errors = []
+    for one in runs:
+        kind = (one.task, one.population)
+        if kind in iterations:
+            continue
+        iterations[kind] = 0
+        try:
+            cfg = config_loader.load_sweep_config(config, _job(one, folder))
+            on_policy = load_algorithm_config_from_hydra(cfg.algorithm).on_policy()
+            iterations[kind] = load_experiment_config_from_hydra(cfg.experiment).get_max_n_iters(on_policy)
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
+            errors.append(f"{one.task}, {one.population} ({' '.join(one.overrides)}): {error}")
+    if errors:
+        raise ValueError("\n".join(["these runs cannot be composed, nothing was started:", *errors]))
+    return iterations
+
+
+def runs_finished(folder: Path, runs: Sequence[Run]) -> str:
+    """How many of ``runs`` have finished."""
+    return f"{sum(is_done(folder, one) for one in runs)}/{len(runs)} runs"
+
+
+@contextmanager
+def _progress(folder: Path, runs: Sequence[Run], total: int, describe: Describe) -> Iterator[None]:
+    """A bar over all ``runs`` with the time left, read off the disk: it works with any launcher."""
+    finished = Event()
+
+    def show() -> None:
+        start = iterations_done(folder, runs)
+        with tqdm(total=total, initial=start, unit="iteration", smoothing=0.02, dynamic_ncols=True) as bar:
+            waiting = True
+            while waiting:
+                waiting = not finished.wait(SECONDS_BETWEEN_LOOKS)
+                bar.set_postfix_str(describe(folder, runs), refresh=False)
+                bar.n = iterations_done(folder, runs)
+                bar.refresh()
+
+    watcher = Thread(target=show, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+
+
+@contextmanager
+def _quiet_single_thread() -> Iterator[None]:
+    """One thread, the cores being the launcher's to give away, and none of TorchRL's messages."""
+    threads, logger = torch.get_num_threads(), logging.getLogger("torchrl")
+    level = logger.level
+    torch.set_num_threads(1)
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        logger.setLevel(level)
+
+
+@contextmanager
+def _command_line(*arguments: str) -> Iterator[None]:
+    """What ``hydra.main`` reads in place of the process' own arguments."""
+    before, sys.argv = sys.argv, [PROGRAM, *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _hydra_left_as_it_was() -> Iterator[None]:
+    """Let Hydra be entered from a process that may use it already, and leave its global state as it was found."""
+    hydra_before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = hydra_before
+        HydraConfig.instance().cfg = config_before
