@@ -29,7 +29,7 @@ for package, folder in FOLDERS.items():
 
 # Where the file system has no links, the default.
 linked = all(Path(EDITABLE, name).is_dir() for name in (PACKAGE, "hydra_plugins"))
-options = {"editable_wheel": {"mode": "compat"}, "egg_info": {"egg_base": "."}} if linked else {}
+options = {"editable_wheel": {"mode": "compat"}} if linked else {}
 
 setup(
     license="MIT",

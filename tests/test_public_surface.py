@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,13 @@ def test_benchmarl_trains_without_the_extras(tmp_path: Path) -> None:
     run(WITHOUT_EXTRAS + TRAIN, *options, cwd=tmp_path)
     (results,) = tmp_path.rglob("mixed_*/*.json")
     assert "p_cooperate" in results.read_text()
+
+
+def test_the_core_requires_none_of_the_extras() -> None:
+    core = [line for line in requires("benchmarl-reciprocator") or [] if "extra ==" not in line]
+    names = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for line in core}
+    assert "benchmarl" in names
+    assert not names & {*EXTRAS, *EXTRAS_OF_THE_TESTS, "hydra_joblib_launcher"}
 
 
 def test_extras_can_be_missing() -> None:
