@@ -14,7 +14,7 @@ import sys
 from importlib.resources import files
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def _modules_of_names() -> dict[str, str]:
