@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from benchmarl.utils import _read_yaml_config
 from omegaconf import OmegaConf
 
 from benchmarl_reciprocator.algorithms import CONF_FOLDER
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class YamlInThisPackage:
     """Loads the default yaml of an algorithm's configuration from this package instead of BenchMARL's."""
 
     @classmethod
-    def get_from_yaml(cls, path: str | None = None) -> Self:
+    def get_from_yaml(cls, path: str | None = None):
         """The configuration of the yaml file at ``path``, or of the one that ships."""
         default = CONF_FOLDER / f"{cls.__module__.rpartition('.')[2]}.yaml"
         # Under the key that it has on the command line, so that what it reads from a preset's tuning is missing.
