@@ -35,6 +35,6 @@ setup(
     license="MIT",
     packages=packages,
     package_dir={"": EDITABLE, **FOLDERS} if linked else FOLDERS,
-    package_data={"": ["*.yaml", "*.pyi", "py.typed"]},
+    package_data={"": ["*.yaml", "*.jinja", "*.txt", "*.pyi", "py.typed"]},
     options=options,
 )

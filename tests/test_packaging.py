@@ -163,12 +163,12 @@ def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mypy_cache")
 
 
-def test_wheel_holds_every_module_and_yaml(wheel: Path) -> None:
+def test_wheel_holds_every_module_and_its_data(wheel: Path) -> None:
     expected = {
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in PLACES.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".pyi", ".yaml", ".typed")
+        if path.is_file() and path.suffix != ".pyc"
     }
     assert f"{PACKAGE}/py.typed" in expected
     assert f"{PLUGINS}benchmarl_reciprocator_search_path.py" in expected
