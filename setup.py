@@ -15,6 +15,9 @@ FOLDERS = {
     # Hydra's namespace for plugins: the folder itself must have no __init__.py.
     "hydra_plugins": f"{PACKAGE}/hydra_plugins",
 }
+# Links to the packages as they are installed. An editable install puts this folder on Python's path, where editors and
+# type checkers look too; an import hook, setuptools' default for such a layout, they could not read.
+EDITABLE = ".editable"
 
 packages = list(FOLDERS)
 for package, folder in FOLDERS.items():
@@ -24,9 +27,14 @@ for package, folder in FOLDERS.items():
     inner = find_namespace_packages(folder, exclude=["*__pycache__*", "hydra_plugins*", *links])
     packages += [f"{package}.{name}" for name in inner]
 
+# Where the file system has no links, the default.
+linked = all(Path(EDITABLE, name).is_dir() for name in (PACKAGE, "hydra_plugins"))
+options = {"editable_wheel": {"mode": "compat"}} if linked else {}
+
 setup(
     license="MIT",
     packages=packages,
-    package_dir=FOLDERS,
-    package_data={"": ["*.yaml", "*.txt", "*.jinja"]},
+    package_dir={"": EDITABLE, **FOLDERS} if linked else FOLDERS,
+    package_data={"": ["*.yaml", "*.jinja", "*.txt", "*.pyi", "py.typed"]},
+    options=options,
 )

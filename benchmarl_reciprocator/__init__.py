@@ -1,90 +1,44 @@
 """benchmarl-reciprocator: the Reciprocator and social dilemmas as native BenchMARL components.
 
-Names load when they are first used: the influence parts bring in TorchRL alone, any other name BenchMARL, and with it
+Names load when they are first used: the influence parts bring in TorchRL alone, most others BenchMARL, and with it
 this package's registration. If BenchMARL is loaded already, importing the package registers it.
+
+``__init__.pyi`` beside this file lists the names. Type checkers read their types there, and this file where they are.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
+from importlib.resources import files
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "influence": (
-        "InfluenceEstimator",
-        "InfluenceLearner",
-        "InfluenceLoss",
-        "InfluenceSchedule",
-        "ObservedBalance",
-        "ReservoirWriter",
-        "SharedInfluenceEstimator",
-        "agreement",
-        "exact_influence",
-        "influence_balance",
-        "next_balance",
-        "reciprocal_reward",
-        "unilateral_deviations",
-        "value_influence",
-    ),
-    "agents.agent": ("Agent", "ScriptedAgent"),
-    "agents.trained": ("load_agents",),
-    "algorithms.frozen": ("Frozen", "FrozenConfig"),
-    "algorithms.mixed": ("Mixed", "MixedConfig"),
-    "algorithms.reciprocator": ("Reciprocator", "ReciprocatorConfig"),
-    "algorithms.reciprocator_mappo": ("ReciprocatorMappo", "ReciprocatorMappoConfig"),
-    "algorithms.reciprocity.diagnostics": ("ReciprocityWarning",),
-    "algorithms.scripted": ("Scripted", "ScriptedConfig"),
-    "plugin.registration": ("register", "register_algorithm", "register_task"),
-    "plugin.task_callback": ("GroupingWarning",),
-    "tasks.grid.cleanup": ("CleanupEnv", "CleanupRules"),
-    "tasks.coins.players": ("CoinPlayer", "scripted_bounds"),
-    "tasks.coins.game": ("CoinRules", "CoinsEnv"),
-    "tasks.environment": ("SocialDilemmaEnv",),
-    "tasks.grid.players": ("GridPlayers",),
-    "tasks.grid.rules": ("Beam", "GridRules"),
-    "tasks.grid.world": ("GridWorldEnv",),
-    "tasks.grid.harvest": ("HarvestEnv", "HarvestRules"),
-    "tasks.matrix.matrix_game": ("MatrixGameEnv",),
-    "tasks.matrix.players": ("MatrixGame", "MemoryOne"),
-    "tasks.pasture.players": ("Grazer",),
-    "tasks.players": ("Player", "play"),
-    "tasks.pasture.scenario": ("PastureRules", "SharedPasture"),
-    "tasks.pasture.shared_pasture": ("SharedPastureEnv",),
-    "tasks.task": ("SocialDilemmaClass", "SocialDilemmaTask"),
-    "plugin.experiments": ("load_experiment",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_KNOW_NO_BENCHMARL = (
-    "influence",
-    "tasks.grid.cleanup",
-    "tasks.coins.game",
-    "tasks.coins.players",
-    "tasks.environment",
-    "tasks.grid.players",
-    "tasks.grid.rules",
-    "tasks.grid.world",
-    "tasks.grid.harvest",
-    "tasks.matrix.matrix_game",
-    "tasks.matrix.players",
-    "tasks.pasture.players",
-    "tasks.players",
-    "tasks.pasture.scenario",
-    "tasks.pasture.shared_pasture",
-)
 
-__all__ = sorted(_HOME_OF)
+def _modules_of_names() -> dict[str, str]:
+    """The module of every public name, by the imports of the stub."""
+    stub = ast.parse(files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: f"{__name__}.{node.module}" for node in imports for alias in node.names}
+
+
+_MODULE_OF = _modules_of_names()
+__all__ = sorted(_MODULE_OF)
+
+
+def _register_with_benchmarl() -> None:
+    """Once BenchMARL is loaded: before, there is nothing to register with."""
+    if "benchmarl" in sys.modules:
+        importlib.import_module(f"{__name__}.plugin.registration").register()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOME_OF[name]
-    if home not in _KNOW_NO_BENCHMARL:
-        importlib.import_module(f"{__name__}.plugin.registration").register()
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    _register_with_benchmarl()
     globals()[name] = value
     return value
 
@@ -93,5 +47,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-if "benchmarl" in sys.modules:
-    importlib.import_module(f"{__name__}.plugin.registration").register()
+_register_with_benchmarl()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "benchmarl_reciprocator"
+# Lines of a file, and modules of a folder, that a reader can still take in.
+LONGEST, MOST_FILES = 350, 20
 # From the ground up. A floor knows those below it, and others of its own height.
 FLOORS = {
     # What knows nothing of this package
@@ -56,7 +59,11 @@ def imports(file: Path) -> set[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            # A module's floor is read from its whole name.
+            assert node.level == 0, (
+                f"{file} must import by whole names, but imports from {'.' * node.level}{node.module}"
+            )
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {name.removeprefix(f"{PACKAGE}.") if name != PACKAGE else "__init__" for name in names if is_ours(name)}
 
@@ -82,3 +89,29 @@ def test_influence_knows_torchrl_alone() -> None:
     for module, file in modules().items():
         if module.startswith("influence"):
             assert "benchmarl." not in file.read_text().replace(PACKAGE, ""), module
+
+
+@pytest.mark.parametrize("module", modules())
+def test_long_files_say_why(module: str) -> None:
+    lines = modules()[module].read_text().splitlines()
+    docstring = ast.get_docstring(ast.parse("\n".join(lines))) or ""
+    assert len(lines) <= LONGEST or re.search(r"one file,? (because|since|so that)", docstring), (
+        f"{module} must be at most {LONGEST} lines, or say in its docstring that it is 'one file because ...', "
+        f"but is {len(lines)}"
+    )
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in modules().values()}), ids=lambda folder: folder.name)
+def test_no_folder_is_a_heap(folder: Path) -> None:
+    files = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+    assert len(files) <= MOST_FILES, f"{folder} must hold at most {MOST_FILES} modules, but holds {len(files)}"
+
+
+def test_every_folder_has_its_floor() -> None:
+    assert {name.split(".")[0] for name in modules()} <= {name.split(".")[0] for name in FLOORS}
+
+
+def test_type_checkers_follow_links_to_what_stands_at_the_top() -> None:
+    links = {f"{PACKAGE}/conf": "conf", f"{PACKAGE}/tasks": "tasks", f".editable/{PACKAGE}": PACKAGE}
+    links[".editable/hydra_plugins"] = f"{PACKAGE}/hydra_plugins"
+    assert all((ROOT / link).resolve() == ROOT / folder for link, folder in links.items())

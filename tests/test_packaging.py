@@ -47,6 +47,27 @@ def main(cfg):
 
 main()
 """
+USER = """
+import benchmarl_reciprocator.conf
+from benchmarl_reciprocator import MisspeltName, ReciprocatorConfig, influence_balance
+from benchmarl_reciprocator.tasks.matrix.prisoners_dilemma import TaskConfig
+
+config = ReciprocatorConfig.get_from_yaml()
+config.reward_weight_end = 2.0
+config.reward_wieght_end = 2.0
+config.clip_epsilon_of_ippo = 0.2
+influence_balance(gama=0.9)
+TaskConfig().max_stps
+"""
+FOUND_IN_USER = ["MisspeltName", "reward_wieght_end", "clip_epsilon_of_ippo", "gama", "max_stps"]
+# BenchMARL ships no py.typed: this is what its users tell mypy. Torch is large, and says nothing here.
+USER_SETTINGS = """
+[mypy]
+[mypy-benchmarl.*]
+follow_untyped_imports = True
+[mypy-torch.*]
+follow_imports = skip
+"""
 NO_WARNINGS = """
 import warnings
 import benchmarl
@@ -64,17 +85,21 @@ with hydra.initialize_config_module("benchmarl.conf", version_base=None):
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(
+def output_of(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return subprocess.run(
         list(map(str, command)),
         cwd=cwd,
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env={**variables, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = output_of(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -97,7 +122,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, folder)
-    for name in PLACES:
+    for name in (*PLACES, ".editable"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -107,18 +132,35 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(source, tmp_path_factory.mktemp("wheel"), "--wheel")
 
 
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel, and what this one has but for its editable install."""
-    folder = tmp_path_factory.mktemp("environment")
+def environment(folder: Path, *what: str | Path) -> Path:
+    """The Python of an environment with what is told, and with what this one has but for its editable install."""
     venv.create(folder, symlinks=os.name != "nt")
     paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
     python = Path(paths["scripts"]) / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
     # Python reads no .pth file in a folder that a .pth file names: that is how editable installs are found.
     lines = [folder for folder in sys.path if folder.endswith("-packages")]
     (Path(paths["purelib"]) / "packages_of_the_tests.pth").write_text("\n".join(lines))
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed")
+    run(sys.executable, "-m", "pip", "--python", python, "install", *options, *what, cwd=folder)
     return python
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("environment"), wheel)
+
+
+@pytest.fixture(scope="session")
+def editable(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Of a copy: an installation leaves files in its source.
+    copied = tmp_path_factory.mktemp("editable") / "source"
+    shutil.copytree(source, copied, symlinks=True)
+    return environment(tmp_path_factory.mktemp("editable_environment"), "--editable", copied)
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mypy_cache")
 
 
 def test_wheel_holds_every_module_and_its_data(wheel: Path) -> None:
@@ -126,8 +168,9 @@ def test_wheel_holds_every_module_and_its_data(wheel: Path) -> None:
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in PLACES.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".txt", ".jinja")
+        if path.is_file() and path.suffix != ".pyc"
     }
+    assert f"{PACKAGE}/py.typed" in expected
     assert f"{PLUGINS}benchmarl_reciprocator_search_path.py" in expected
     assert files_in(wheel) == {name.replace(PLUGINS, "hydra_plugins/") for name in expected}
     # Else Hydra would find no other package's plugins.
@@ -168,6 +211,38 @@ def test_unrelated_hydra_program_loads_nothing_heavy(installed: Path, tmp_path: 
 @pytest.mark.parametrize(("module", "absent"), [(PACKAGE, "torch"), (f"{PACKAGE}.influence", "benchmarl")])
 def test_import_loads_no_more_than_needed(installed: Path, module: str, absent: str, tmp_path: Path) -> None:
     run(installed, "-c", f"import sys, {module}; assert {absent!r} not in sys.modules", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("how", ["installed", "editable", "in the checkout"])
+def test_type_checkers_find_what_is_misspelt(
+    how: str, mypy_cache: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    in_checkout = how == "in the checkout"
+    python = request.getfixturevalue("installed" if in_checkout else how)
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "mypy.ini").write_text(USER_SETTINGS)
+    command = [
+        *(sys.executable, "-m", "mypy", "--python-executable", python, "--config-file", tmp_path / "mypy.ini"),
+        *("--cache-dir", mypy_cache, "--show-column-numbers", "--no-color-output", tmp_path / "user.py"),
+    ]
+    printed = output_of(*command, cwd=ROOT if in_checkout else tmp_path).stdout
+    errors = [line for line in printed.splitlines() if "user.py" in line and ": error:" in line]
+    assert len(errors) == len(FOUND_IN_USER), printed
+    assert all(word in error for word, error in zip(FOUND_IN_USER, errors)), printed
+
+
+def test_editable_install_follows_the_checkout(editable: Path, tmp_path: Path) -> None:
+    package = run(editable, "-c", f"import {PACKAGE} as module; print(module.__file__)", cwd=tmp_path)
+    checkout = Path(package.strip()).resolve().parent.parent
+    assert (checkout / "setup.py").is_file()
+    (checkout / "tasks" / "matrix" / "written_later.py").write_text("")
+    inside = ("conf", "tasks.matrix.written_later")
+    for name in (*(f"{PACKAGE}.{module}" for module in inside), "hydra_plugins.benchmarl_reciprocator_search_path"):
+        found = run(editable, "-c", f"import {name} as module; print(module.__file__)", cwd=tmp_path)
+        assert Path(found.strip()).resolve().is_relative_to(checkout), name
+    # What else lies in the checkout is no module of the user's.
+    others = ("conf", "tasks", "tests", "examples")
+    run(editable, "-c", f"import importlib.util as u; assert not any(map(u.find_spec, {others}))", cwd=tmp_path)
 
 
 def test_registering_and_loading_tasks_warns_of_nothing(installed: Path, tmp_path: Path) -> None:
