@@ -147,7 +147,7 @@ def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
     for pairing in pairings:
         known = [seed for seed in pairing.seeds if seed is not None]
         assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
-    with pytest.raises(ValueError, match=r"against.*nobody"):
+    with pytest.raises(ValueError, match=r"against must be all_c, .* or .*, but is 'nobody'"):
         scripted_contestants(["nobody"], task)
 
 

@@ -19,7 +19,7 @@ from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 SAME_SEED, OTHER_SEED = "same seed", "other seed"
@@ -114,7 +114,9 @@ def scripted_contestants(names: Sequence[str], task: SocialDilemmaClass) -> list
     """
     allowed = task.players()
     for name in names:
-        check_option("against", name, name in allowed, " or ".join(allowed) or "left out (the task has no such player)")
+        check_option(
+            "against", name, name in allowed, one_of(allowed) if allowed else "left out, since the task has no players"
+        )
     return [Contestant(name) for name in names]
 
 

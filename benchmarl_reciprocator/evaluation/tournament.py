@@ -30,7 +30,7 @@ from benchmarl_reciprocator.evaluation.reports.words import title_of, told
 from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Paragraph, Section, Table, write_sections
 from benchmarl_reciprocator.evaluation.statistics import mean_interval
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
-from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 STRATEGIES = {
@@ -136,7 +136,7 @@ def tournament(
     Raises:
         ValueError: on bad input.
     """
-    check_option("--strategies", strategies, strategies in STRATEGIES, " or ".join(STRATEGIES))
+    check_option("--strategies", strategies, strategies in STRATEGIES, one_of(STRATEGIES))
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
     game = game_of(task)
     folder = output or Path("tournament") / task.name.lower()
