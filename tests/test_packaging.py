@@ -57,7 +57,10 @@ config.reward_weight_end = 2.0
 config.reward_wieght_end = 2.0
 config.clip_epsilon_of_ippo = 0.2
 influence_balance(gama=0.9)
-TaskConfig().max_stps
+
+
+def steps(options: TaskConfig) -> int:
+    return options.max_stps
 """
 FOUND_IN_USER = ["MisspeltName", "reward_wieght_end", "clip_epsilon_of_ippo", "gama", "max_stps"]
 # BenchMARL ships no py.typed: this is what its users tell mypy. Torch is large, and says nothing here.
