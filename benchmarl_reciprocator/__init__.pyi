@@ -15,6 +15,8 @@ from .algorithms.reciprocity.diagnostics import ReciprocityWarning as Reciprocit
 from .algorithms.scripted import Scripted as Scripted
 from .algorithms.scripted import ScriptedConfig as ScriptedConfig
 from .algorithms.yaml import ConfigFromYaml as ConfigFromYaml
+from .extensions import ExtensionWarning as ExtensionWarning
+from .extensions import NameTakenError as NameTakenError
 from .influence import InfluenceEstimator as InfluenceEstimator
 from .influence import InfluenceLearner as InfluenceLearner
 from .influence import InfluenceLoss as InfluenceLoss

@@ -5,7 +5,7 @@ sets ``tuning.entropy_coef``, and every algorithm that has the option takes it i
 
 - the presets compose ``/tuning: options`` (``conf/preset/social_dilemma.yaml``): an empty ``tuning`` that may be filled
   by other presets and by the command line (``tuning.entropy_coef=0.1``);
-- the yamls of BenchMARL's algorithms, and of those in this package's ``conf``, are then read with
+- the yamls of BenchMARL's algorithms, of this package's, and of packages that add to it, are then read with
   ``${tuned:entropy_coef,0.02}`` in place of ``0.02``. What is set on the command line (``algorithm.entropy_coef=0.1``)
   comes after that and wins;
 - whoever reads an option of the algorithm so, before anything is trained, is told of every name in ``tuning`` that is
@@ -26,7 +26,7 @@ import benchmarl
 from benchmarl.algorithms import algorithm_config_registry
 from omegaconf import DictConfig, OmegaConf
 
-import benchmarl_reciprocator.conf
+from benchmarl_reciprocator.extensions import conf_folders
 
 # What presets compose, as a defaults list has it
 TUNING = "tuning/options"
@@ -108,10 +108,12 @@ def tunable(path: str) -> DictConfig | None:
 
 
 def yaml_file(path: str, stock: bool = True) -> Path | None:
-    """Where the yaml of an algorithm is, if it is BenchMARL's (with ``stock``) or this package's."""
+    """Where the yaml of an algorithm is, if it is BenchMARL's (with ``stock``), this package's, or that of a package
+    that adds to it.
+    """
     if not path.startswith(GROUP):
         return None
-    folders = [Path(benchmarl_reciprocator.conf.__path__[0])]
+    folders = [*conf_folders().values()]
     if stock:
         folders.insert(0, Path(benchmarl.__file__).parent / "conf")
     files = (folder / f"{path}.yaml" for folder in folders)

@@ -26,6 +26,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     render_markdown,
 )
 from benchmarl_reciprocator.evaluation.tables import write_table
+from benchmarl_reciprocator.plugin.tuning import resolved
 
 TITLE = "Benchmark report"
 
@@ -105,4 +106,4 @@ def _write_data(of: Study, folder: Path, output: Path) -> None:
         file = configs / f"{task}-{population}.yaml"
         if not file.exists():
             configs.mkdir(exist_ok=True)
-            shutil.copyfile(config, file)
+            file.write_text(resolved(config))
