@@ -42,7 +42,8 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
             observations = joint_observations(env, tensordict)
             views = [observations.roll(-first, 1) for first in firsts]
             # Before the step: the environment holds no state but the present one.
-            states = [env.state(first) if first and agent.looks_back else None for agent, first in zip(agents, firsts)]
+            turned = [(seat, first) for seat, first in enumerate(firsts) if first and agents[seat].looks_back]
+            states = {seat: env.state(first) for seat, first in turned}
             chosen = [agent.act(view, memory) for agent, view, memory in zip(agents, views, memories)]
             actions = torch.stack([action for action, _ in chosen], -1)
             for group, members in seats(env.group_map).items():
@@ -51,7 +52,7 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
             memories = [memory for _, memory in chosen]
             for seat, (agent, first) in enumerate(zip(agents, firsts)):
                 if agent.looks_back:
-                    state = states[seat] if first else tensordict.get("state")
+                    state = states[seat] if seat in states else tensordict.get("state")
                     rolled = actions.roll(-first, 1)
                     memories[seat] = agent.look_back(views[seat], state, rolled, memories[seat])
             steps.append(tensordict)
