@@ -167,3 +167,11 @@ def test_the_csv_loggers_videos(tensors: bool, tmp_path: Path) -> None:
 def test_benchmarl_logs_videos_by_the_encoding_csv_logger(small_experiment) -> None:
     (logger,) = small_experiment("algorithm=ippo", "experiment.loggers=[csv]").logger.loggers
     assert private.encodes_videos(logger), "TorchRL's get_logger no longer makes a csv logger that encodes mp4"
+
+
+def test_the_progress_bar(small_experiment, capfd: pytest.CaptureFixture[str]) -> None:
+    with private.without_progress_bar():
+        small_experiment("algorithm=ippo").run()
+    assert "mean return" not in capfd.readouterr().err, "Experiment no longer draws its bar by its module's tqdm"
+    small_experiment("algorithm=ippo").run()
+    assert "mean return" in capfd.readouterr().err, "Experiment draws no bar"

@@ -18,7 +18,7 @@ from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.pairings import Contestant
-from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
+from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import benchmarl
+import benchmarl.experiment.experiment as benchmarl_experiment
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.environments import _task_class_registry
 from benchmarl.environments.common import _get_task_config_class
@@ -126,3 +129,18 @@ def encodes_videos(logger: Any) -> bool:
 def keep_videos_as_tensors(logger: CSVLogger) -> None:
     """Let TorchRL's csv logger save videos as ``.pt``: its ``experiment.video_format`` (torchrl 0.11.1)."""
     logger.experiment.video_format = "pt"
+
+
+@contextmanager
+def without_progress_bar() -> Iterator[None]:
+    """Let experiments that run in here draw no progress bar, where several run under one of this package's.
+
+    The training loop draws it by the name ``tqdm`` of ``experiment.experiment`` (benchmarl 1.5.2). The variable
+    ``TQDM_DISABLE`` is no way around that, since tqdm reads it once, when it is imported, for the whole process.
+    """
+    shown = benchmarl_experiment.tqdm
+    benchmarl_experiment.tqdm = partial(shown, disable=True)
+    try:
+        yield
+    finally:
+        benchmarl_experiment.tqdm = shown

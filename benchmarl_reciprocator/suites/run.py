@@ -18,7 +18,7 @@ from benchmarl_reciprocator.agents.setup import read_task_file
 from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
-from benchmarl_reciprocator.plugin.progress_bar import without_progress_bar
+from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
 from benchmarl_reciprocator.plugin.registration import register
 
 # How often in a run its state is saved, so that a killed one goes on from there.
