@@ -222,7 +222,7 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
 
 def test_pictures_are_for_models_that_take_them(small_experiment) -> None:
     small_experiment("algorithm=ippo", "task.observation=rgb", preset="cleanup")
-    with pytest.raises(ValueError, match=r"task.observation='rgb' is not allowed with model=mlp, allowed: flat"):
+    with pytest.raises(ValueError, match=r"task.observation must be flat where model is mlp, but is 'rgb'"):
         small_experiment("algorithm=ippo", "task.observation=rgb", "model=layers/mlp", preset="cleanup")
 
 

@@ -7,7 +7,6 @@ import ast
 import importlib
 import json
 import re
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,34 +28,6 @@ from benchmarl_reciprocator.evaluation import provenance
 tomllib = pytest.importorskip("tomllib") if sys.version_info >= (3, 11) else pytest.importorskip("tomli")
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(cli.commands())
-IMPORTS = """
-import os, pkgutil, sys, importlib
-import benchmarl, hydra, matplotlib, numpy, torch, tqdm
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-
-def state():
-    return {
-        "environment": dict(os.environ),
-        "arguments": list(sys.argv),
-        "backend": dict.__getitem__(matplotlib.rcParams, "backend"),
-        "tqdm": (tqdm.tqdm, id(vars(tqdm.tqdm)["__init__"])),
-        "Hydra": (GlobalHydra.instance().is_initialized(), HydraConfig.instance().cfg),
-        "threads": torch.get_num_threads(),
-        "random numbers": (torch.get_rng_state().sum().item(), numpy.random.get_state()[1].sum()),
-    }
-
-before = state()
-import benchmarl_reciprocator
-modules = pkgutil.walk_packages(benchmarl_reciprocator.__path__, "benchmarl_reciprocator.")
-names = [module.name for module in modules if not module.name.endswith("__main__")]
-for name in names:
-    importlib.import_module(name)
-    now = state()
-    changed = [key for key in before if now[key] != before[key]]
-    assert not changed, f"{name} changes {changed}"
-print(len(names))
-"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +66,10 @@ def test_unknown_command_is_one_line(capsys) -> None:
 
 def test_missing_extra_is_one_line(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    monkeypatch.delitem(sys.modules, "benchmarl_reciprocator.commands.crossplay", raising=False)
+    for module in [*sys.modules]:
+        # Those that tests before this one have loaded do not miss pandas.
+        if module.startswith(("benchmarl_reciprocator.commands.crossplay", "benchmarl_reciprocator.evaluation")):
+            monkeypatch.delitem(sys.modules, module)
     assert cli.main(["crossplay", "somewhere"]) == 1
     error = capsys.readouterr().err
     assert error == 'benchmarl-reciprocator crossplay needs pandas: pip install "benchmarl-reciprocator[crossplay]"\n'
@@ -187,12 +161,6 @@ def test_help_of_every_command_has_that_form(command: str, capsys) -> None:
     shown = capsys.readouterr().out
     assert cli.commands()[command] in shown
     assert "\nreads:\n  " in shown and "\nwrites:\n  " in shown
-
-
-def test_importing_every_module_changes_nothing_of_the_process() -> None:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", IMPORTS], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) > 50, done.stdout
 
 
 def test_places_and_overrides_come_in_any_order() -> None:

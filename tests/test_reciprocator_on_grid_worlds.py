@@ -108,7 +108,7 @@ def test_members_of_a_mixed_population_take_the_tuning(small_experiment) -> None
 def test_vectors_for_an_encoder_of_images_are_refused_by_name(small_experiment) -> None:
     flat = ("task.observation=flat", "model=layers/small_mlp", "model@critic_model=layers/small_mlp")
     with pytest.raises(
-        ValueError, match=r"algorithm.estimator_encoder='cnn' is not allowed with task.observation='flat'"
+        ValueError, match=r"algorithm.estimator_encoder must be a model that takes vectors .* but is 'cnn'"
     ):
         small_experiment("algorithm=reciprocator", *flat, preset="cleanup")
     small_experiment("algorithm=reciprocator", *flat, "algorithm.estimator_encoder=null", preset="cleanup").run()

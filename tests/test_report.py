@@ -210,7 +210,7 @@ def with_ippo(folder: Path, better: float, seeds: int = 5, **recorded) -> None:
 def test_the_headline_says_who_cooperates_by_how_much_and_how_sure(tmp_path: Path) -> None:
     with_ippo(tmp_path, better=0.5)
     lead, sure, by_task = write_report(tmp_path).split("\n\n")[1:4]
-    assert lead == "**Ours** cooperates most of those that look after themselves."
+    assert lead == "**Ours** cooperates most among self-interested populations."
     assert sure.startswith("How sure: 5 seeds for each") and "hints" not in sure
     assert by_task.startswith(
         "- **Pd.** P(cooperate) 0.88 [0.86, 0.90] of Ours; next IPPO with 0.38 [0.36, 0.40], 0.50 ["
@@ -244,7 +244,7 @@ def test_tasks_that_do_not_measure_cooperation_count_only_without_others(tmp_pat
     with_ippo(tmp_path, better=0.5, seeds=4, task="none", recorded={"task_version": 1, "cooperation": None})
     lead = headline(study(read_results(tmp_path)))[0]
     assert lead.text == (
-        "**Ours** cooperates most of those that look after themselves, or cannot be told apart from the best, on both "
+        "**Ours** cooperates most among self-interested populations, or cannot be told apart from the best, on both "
         "tasks that measure cooperation."
     )
 

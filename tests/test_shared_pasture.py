@@ -305,7 +305,7 @@ def test_cross_play_of_continuous_actions_is_refused_by_name(
     ).run()
     monkeypatch.setattr("sys.argv", ["crossplay", str(tmp_path)])
     with (
-        pytest.warns(UserWarning, match=r"continuous actions, allowed: experiment\.prefer_continuous"),
+        pytest.warns(UserWarning, match=r"discrete \(experiment\.prefer_continuous_actions=False\), but it was"),
         pytest.raises(SystemExit),
     ):
         crossplay()

@@ -4,7 +4,7 @@
     benchmarl-reciprocator demo --output elsewhere --seed 1
 
 Two populations of two agents play the prisoner's dilemma: Reciprocators, who pay back how others' actions changed their
-return, and IPPO, who look after themselves. Run again, the same command shows its results without training anew.
+return, and IPPO, which are self-interested. Run again, the same command shows its results without training anew.
 """
 
 from __future__ import annotations

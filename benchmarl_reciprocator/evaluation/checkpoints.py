@@ -193,7 +193,9 @@ def _read(file: Path, named: bool) -> Checkpoint:
     task = SocialDilemmaClass(name=task.name, config=options)
     continuous = task.supports_continuous_actions() and algorithm.supports_continuous_actions()
     if continuous and (setup.experiment.prefer_continuous_actions or not algorithm.supports_discrete_actions()):
-        raise ValueError("its actions must be discrete, but it was trained on continuous ones")
+        raise ValueError(
+            "its actions must be discrete (experiment.prefer_continuous_actions=False), but it was trained on others"
+        )
     saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     frames = saved["state"]["total_frames"]
     record = _record(experiment)

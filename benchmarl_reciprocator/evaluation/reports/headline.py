@@ -123,7 +123,7 @@ def _lead(study: Study, findings: dict[str, Finding]) -> str:
     if len(winners) > NAMED:
         names = f"{len(winners)} populations, {names} among them,"
     plural = "" if len(winners) > 1 else "s"
-    rivals = " of those that look after themselves" if study.references else ""
+    rivals = " among self-interested populations" if study.references else ""
     if len(tasks) == 1:
         return f"{names} {verb}{plural} most{rivals}."
     where = f"on {most} of {len(tasks)} tasks"

@@ -40,7 +40,7 @@ def _note(study: Study) -> str:
         "mean over agents (utilitarian). *worst-off agent*: the lowest of its agents' returns."
     ]
     if study.seeds > 1:
-        rivals = ", among those that look after themselves" if study.references else ""
+        rivals = " among self-interested populations" if study.references else ""
         texts.append(
             f"**Bold** (★): the highest return{rivals}, and all that are within noise of it (the 95% interval "
             "of the difference, bootstrapped and at least as wide as Yuen's, holds 0)."

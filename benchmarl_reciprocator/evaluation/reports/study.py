@@ -21,7 +21,7 @@ from benchmarl_reciprocator.evaluation.statistics import interquartile_mean
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
-# They optimise the mean reward of their group: a cooperative reference, not agents that look after themselves.
+# They optimise the mean reward of their group: a cooperative reference, not self-interested agents.
 GROUP_MEAN = ("qmix", "vdn")
 MARK = " †"
 SEAT = re.compile(r"agent_(\d+)_(\w+)")
