@@ -576,8 +576,8 @@ def test_stochastic_episode_length() -> None:
 def test_an_episode_has_as_many_paid_steps_as_the_source(variant: str, paid: int) -> None:
     env = make_env(variant=variant)
     now = env.reset()
-    returned = 0.0
-    for step in range(1, 100):
+    returned, done, steps = 0.0, False, 0
+    while not done:
         # Each takes its own coin in every step: red on the left of its coin, blue on the left of its own.
         if env.rules.coins == "per_agent":
             place(env, [[0, 3]], [[1, 4]])
@@ -585,10 +585,9 @@ def test_an_episode_has_as_many_paid_steps_as_the_source(variant: str, paid: int
             place(env, [[0, 3]], [[1, 9]])
         now = env.step(choose(env, now, torch.tensor([[RIGHT, RIGHT]])))
         returned += joint_entry(now, "next", "reward")[0, 0].item()
-        if now["next", "done"].item():
-            break
+        done, steps = now["next", "done"].item(), steps + 1
         now = step_mdp(now)
-    assert step == returned == paid
+    assert steps == returned == paid
 
 
 def test_variants() -> None:
