@@ -167,7 +167,7 @@ def test_a_change_of_rules_raises_the_version(name: str, variant: str | None) ->
         ("cleanup", "small", {"apple_probability": 0.11}),
         ("cleanup", "melting_pot", {"waste_probability": 0.6}),
         ("coins", "reciprocator", {"penalty": -1.99}),
-        ("cleanup", "ssdg", {"clean_in_turn": False}),
+        ("cleanup", "ssdg", {"beam_shape": "block"}),
         ("cleanup", "melting_pot", {"beam_shape": "block"}),
         ("coins", "pola", {"owner": "random"}),
         ("coins", "loqa", {"owner": "random"}),

@@ -101,39 +101,47 @@ class Firing:
         meets = standing.gather(1, flat).view_as(reach) > 0
         if self._through is not None:
             meets &= ~self._through.take(beam)[..., None, None]
-        if self.in_turn is not None:
-            stopped = self._one_by_one(stopped, meets, reach, order)
         ends = stopped | meets
         behind = ends.cumsum(-1) > ends
+        if self.in_turn is not None:
+            self._one_by_one(stopped, meets, behind, reach, order)
         self.reach = reach.masked_fill(behind, self._nowhere)
 
-    def _one_by_one(self, stopped: Tensor, meets: Tensor, reach: Tensor, order: Tensor) -> Tensor:
-        """Where rays of beams that act one after another are stopped, each by the first thing that no earlier beam has
-        changed. Other beams are stopped as before.
+    def _one_by_one(self, stopped: Tensor, meets: Tensor, behind: Tensor, reach: Tensor, order: Tensor) -> None:
+        """Let beams act one after another that do: a ray is stopped by the first thing that no earlier one has changed.
 
         Every ray claims the first thing in its way. Of several that claim a thing the first in the order gets it, and
-        the others claim the next in their way, until all differ.
+        the others claim the next in their way, until all claims differ.
 
         Args:
             stopped (Tensor): what stops a ray if it is there, boolean ``[B, N, width, length]``.
             meets (Tensor): where an agent does.
+            behind (Tensor): cells behind what stops a ray, if all act simultaneously; changed in place.
             reach (Tensor): cells of the rays.
-            order (Tensor): ``[B, N]``.
-
-        Returns:
-            Tensor: boolean, as ``stopped``.
+            order (Tensor): each agent's place in the order, ``[B, N]``.
         """
         in_turn = self.in_turn.take(self.fires)[..., None, None]
+        claims = stopped & in_turn & ~behind
+        # Only environments where two claim the same are played beam by beam.
+        row, entry = claims.flatten(1).nonzero(as_tuple=True)
+        n_cells = self._nowhere + 1
+        claimed = (row * n_cells + reach.flatten(1)[row, entry]).sort().values
+        rows = (claimed[1:][claimed[1:] == claimed[:-1]] // n_cells).unique_consecutive()
+        if len(rows) == 0:
+            return
+        stopped, meets, reach, in_turn = stopped[rows], meets[rows], reach[rows], in_turn[rows]
+        places = order[rows][..., None, None].expand_as(reach)
         in_way = stopped & in_turn & ~(meets.cumsum(-1) > meets)
         number = in_way.cumsum(-1)
-        order = order[..., None, None].expand_as(reach)
-        claimed = torch.ones_like(number[..., :1])
+        next_claim = torch.ones_like(number[..., :1])
         while True:
-            claims = in_way & (number == claimed)
-            loses = (first_claims(reach, claims, order, self._nowhere + 1) < order) & claims
+            claims = in_way & (number == next_claim)
+            loses = (first_claims(reach, claims, places, n_cells) < places) & claims
             if not loses.any():
-                return torch.where(in_turn, claims, stopped)
-            claimed = claimed + loses.any(-1, keepdim=True)
+                break
+            next_claim = next_claim + loses.any(-1, keepdim=True)
+        ends = torch.where(in_turn, claims, stopped) | meets
+        behind[rows] = ends.cumsum(-1) > ends
 
     def fired(self, beam: str) -> Tensor:
         """Who fires a beam of that name in this step, boolean ``[B, N]``."""
