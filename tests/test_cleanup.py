@@ -412,6 +412,16 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
     assert (peace >= 0).all() and (peace <= 1).all()
 
 
+@pytest.mark.parametrize("name", ["CLEANUP", "HARVEST"])
+def test_options_of_experiments_from_before_there_were_shapes_of_beams_can_be_read(name: str) -> None:
+    task = SocialDilemmaTask[name].get_from_yaml()
+    new = {"beam_shape", "zap_restart", "zap_through_agents"}
+    new |= {"clean_through", "clean_in_turn", "stream_counts", "waste_each_cell"}
+    task.config = {key: value for key, value in task.config.items() if key not in new}
+    rules = task.options.make_env(num_envs=1, device="cpu", seed=0).rules
+    assert rules == SocialDilemmaTask[name].get_from_yaml().options.make_env(num_envs=1, device="cpu", seed=0).rules
+
+
 def test_pictures_are_for_models_that_take_them(small_experiment) -> None:
     small_experiment("algorithm=ippo", "task.observation=rgb", preset="cleanup")
     with pytest.raises(ValueError, match=r"task.observation='rgb' is not allowed with model=mlp, allowed: flat"):

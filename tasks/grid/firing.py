@@ -83,7 +83,8 @@ class Firing:
             facing (Tensor): where they look, ``[B, N]``.
             things (Tensor): what lies on every cell, ``[B, n + 2]``.
             standing (Tensor): above 0 where an agent is, ``[B, n + 2]``.
-            order (Tensor, optional): each agent's place in the order of beams that act in turn, ``[B, N]``, if any do.
+            order (Tensor, optional): each agent's place in the order of beams that act in turn, ``[B, N]``; needed only
+                where some do.
         """
         beam = self._beam_of.take(actions)
         if self._cooldowns is not None:
@@ -103,24 +104,26 @@ class Firing:
             meets &= ~self._through.take(beam)[..., None, None]
         ends = stopped | meets
         behind = ends.cumsum(-1) > ends
-        if self.in_turn is not None:
-            self._one_by_one(stopped, meets, behind, reach, order)
+        if self.in_turn is not None and order is not None:
+            self._one_by_one(self.in_turn.take(beam)[..., None, None], stopped, meets, behind, reach, order)
         self.reach = reach.masked_fill(behind, self._nowhere)
 
-    def _one_by_one(self, stopped: Tensor, meets: Tensor, behind: Tensor, reach: Tensor, order: Tensor) -> None:
+    def _one_by_one(
+        self, in_turn: Tensor, stopped: Tensor, meets: Tensor, behind: Tensor, reach: Tensor, order: Tensor
+    ) -> None:
         """Let beams act one after another that do: a ray is stopped by the first thing that no earlier one has changed.
 
         Every ray claims the first thing in its way. Of several that claim a thing the first in the order gets it, and
         the others claim the next in their way, until all claims differ.
 
         Args:
+            in_turn (Tensor): whether an agent fires such a beam, boolean ``[B, N, 1, 1]``.
             stopped (Tensor): what stops a ray if it is there, boolean ``[B, N, width, length]``.
             meets (Tensor): where an agent does.
             behind (Tensor): cells behind what stops a ray, if all act simultaneously; changed in place.
             reach (Tensor): cells of the rays.
             order (Tensor): each agent's place in the order, ``[B, N]``.
         """
-        in_turn = self.in_turn.take(self.fires)[..., None, None]
         claims = stopped & in_turn & ~behind
         # Only environments where two claim the same are played beam by beam.
         row, entry = claims.flatten(1).nonzero(as_tuple=True)
