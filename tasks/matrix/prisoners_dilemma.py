@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions, symmetric_table
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 
-# Rewards of the row player by (row, column): CC, CD, DC, DD. The games are symmetric.
+# Rewards of the row player by (row, column): CC, CD, DC, DD. The games are symmetric. A variant is the source's payoffs
+# alone: lengths of episodes and what agents observe are other options of the task, and differ between the sources.
 VARIANTS = {
     # Foerster et al. 2018 (LOLA, arXiv 1709.04326); also M-FOS, LOQA (arXiv 2405.01035) and the Reciprocator (arXiv
     # 2406.01641).
