@@ -424,7 +424,7 @@ def test_options_of_experiments_from_before_there_were_shapes_of_beams_can_be_re
 
 def test_pictures_are_for_models_that_take_them(small_experiment) -> None:
     small_experiment("algorithm=ippo", "task.observation=rgb", preset="cleanup")
-    with pytest.raises(ValueError, match=r"task.observation='rgb' is not allowed with model=mlp, allowed: flat"):
+    with pytest.raises(ValueError, match=r"task.observation must be flat where model is mlp, but is 'rgb'"):
         small_experiment("algorithm=ippo", "task.observation=rgb", "model=layers/mlp", preset="cleanup")
 
 
