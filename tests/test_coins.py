@@ -445,9 +445,10 @@ def test_table_of_payoffs() -> None:
         assert table.sum().item() == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize("variant", ["pola", "loqa"])
 @pytest.mark.parametrize("n_agents", [2, 3])
-def test_owners_of_the_single_coin_alternate(n_agents: int) -> None:
-    env = make_env(num_envs=20, variant="pola", n_agents=n_agents)
+def test_owners_of_the_single_coin_alternate(n_agents: int, variant: str) -> None:
+    env = make_env(num_envs=20, variant=variant, n_agents=n_agents)
     now, coins = env.reset(), env.coin_cells.tolist()
     passed_on = Counter()
     for joint in random_actions(env, 0, 40, 20):
@@ -474,7 +475,7 @@ def test_first_owner_is_random(variant: str) -> None:
 
 
 def test_random_owners_of_the_single_coin() -> None:
-    env = make_env(num_envs=4000, variant="loqa", n_agents=3)
+    env = make_env(num_envs=4000, variant="loqa", owner="random", n_agents=3)
     now = env.reset()
     place(env, [[0, 5, 8]] * 4000, [[9, 1, 9]] * 4000)
     env.step(choose(env, now, torch.tensor([[RIGHT, UP, UP]]).expand(4000, 3)))
@@ -571,15 +572,33 @@ def test_stochastic_episode_length() -> None:
     assert not truncated[:, :19].any()
 
 
+@pytest.mark.parametrize(("variant", "paid"), [("reciprocator", 32), ("mfos", 15), ("jaxmarl", 9), ("loqa", 50)])
+def test_an_episode_has_as_many_paid_steps_as_the_source(variant: str, paid: int) -> None:
+    env = make_env(variant=variant)
+    now = env.reset()
+    returned, done, steps = 0.0, False, 0
+    while not done:
+        # Each takes its own coin in every step: red on the left of its coin, blue on the left of its own.
+        if env.rules.coins == "per_agent":
+            place(env, [[0, 3]], [[1, 4]])
+        else:
+            place(env, [[0, 3]], [[1, 9]])
+        now = env.step(choose(env, now, torch.tensor([[RIGHT, RIGHT]])))
+        returned += joint_entry(now, "next", "reward")[0, 0].item()
+        done, steps = now["next", "done"].item(), steps + 1
+        now = step_mdp(now)
+    assert steps == returned == paid
+
+
 def test_variants() -> None:
     assert {name: asdict(rules) for name, rules in VARIANTS.items()} == {
         name: {"coins": coins, "owner": owner, "grid_size": 3, "n_actions": n_actions, "max_steps": max_steps}
         for name, coins, owner, n_actions, max_steps in [
             ("reciprocator", "per_agent", "alternating", 5, 32),
-            ("mfos", "per_agent", "alternating", 4, 16),
+            ("mfos", "per_agent", "alternating", 4, 15),
             ("pola", "single", "alternating", 4, 50),
-            ("loqa", "single", "random", 4, 50),
-            ("jaxmarl", "per_agent", "alternating", 5, 10),
+            ("loqa", "single", "alternating", 4, 50),
+            ("jaxmarl", "per_agent", "alternating", 5, 9),
         ]
     }
     assert make_env().rules == VARIANTS["reciprocator"]

@@ -175,19 +175,62 @@ def test_compass_moves_turn_the_agent_even_against_a_wall() -> None:
     assert where(env)[0] == (0, 1)
 
 
+def test_moves_in_fixed_directions_leave_the_agent_looking_where_it_looked() -> None:
+    env = put(Field(["PP", "@P"], actions="fixed", view=3), [(0, 0), (1, 1)], EAST)
+    act(env, "east", "west")
+    assert where(env) == [(0, 1), (1, 1)] and env.facing[0].tolist() == [EAST, EAST]
+    act(env, "turn_left", "turn_right")
+    assert where(env) == [(0, 1), (1, 1)] and env.facing[0].tolist() == [NORTH, SOUTH]
+    # Its view turns: the other is behind one that looks north.
+    assert env.observations()[0, 0, 2, 1].tolist() == env.observations()[0, 1, 2, 1].tolist()
+
+
 # Beams
 
 
 def test_a_beam_is_three_rays_from_the_row_ahead() -> None:
     grid = read_map(ROOM, "", 1)
-    cells = ray_cells(grid, 2, 3)[grid.layout[2, 2], EAST]
+    cells = ray_cells(grid, Beam(2, 3, 0, "#FF0000"))[grid.layout[2, 2], EAST]
     reached = [grid.places[cell].tolist() for cell in cells.flatten().tolist()]
     assert reached == [[1, 3], [1, 4], [2, 3], [2, 4], [3, 3], [3, 4]]
 
 
+@pytest.mark.parametrize(
+    ("shape", "length", "rays"),
+    [
+        # By columns from the left: rows, seen from row 4.
+        ("block", 3, [[], [3, 2, 1], [3, 2, 1], [3, 2, 1], []]),
+        # As in Melting Pot and Sequential Social Dilemma Games: side rays begin beside the agent.
+        ("beside", 3, [[], [4, 3, 2], [3, 2, 1], [4, 3, 2], []]),
+        # As in SocialJax: two cells ahead, and one on either side of the first.
+        ("arrow", 2, [[], [3], [3, 2], [3], []]),
+    ],
+)
+def test_shapes_of_beams(shape: str, length: int, rays: list[list[int]]) -> None:
+    beam = Beam(length, 3, 0, "#FF0000", shape=shape)
+    cells = ray_cells(read_map(ROOM, "", 1), beam)
+    grid = read_map(ROOM, "", 1)
+    reached = [grid.places[cell].tolist() for cell in cells[grid.layout[4, 2], NORTH].flatten() if cell < grid.wall]
+    assert reached == [[row, column] for column, rows in enumerate(rays) for row in rows]
+    assert beam.ray_lengths() == [len(rows) for rows in rays[1:4]]
+
+
+def test_the_wider_the_shorter() -> None:
+    assert Beam(3, 5, 0, "#FF0000", shape="beside").ray_lengths() == [2, 3, 3, 3, 2]
+    assert Beam(2, 5, 0, "#FF0000", shape="arrow").ray_lengths() == [0, 1, 2, 1, 0]
+
+
+def test_side_rays_that_begin_beside_the_agent_hit_who_stands_there() -> None:
+    # The second stands beside the first, the third behind it.
+    places = [(3, 2), (3, 1), (4, 2)]
+    for shape, hit in (("block", 0), ("beside", 1), ("arrow", 0)):
+        env = put(Field(ROOM, n_agents=3, beam_shape=shape), places)
+        assert act(env, "zap", "stay", "stay")[1]["zapped"] == [0, hit, 0]
+
+
 def test_walls_end_each_ray_on_its_own() -> None:
     grid = read_map(["PPP", "P@P", "PPP", "PPP"], "", 1)
-    cells = ray_cells(grid, 3, 3)[grid.layout[3, 1], NORTH]
+    cells = ray_cells(grid, Beam(3, 3, 0, "#FF0000"))[grid.layout[3, 1], NORTH]
     reached = [[grid.places[cell].tolist() for cell in ray if cell < grid.wall] for ray in cells.tolist()]
     assert reached == [[[2, 0], [1, 0], [0, 0]], [[2, 1]], [[2, 2], [1, 2], [0, 2]]]
 
@@ -201,6 +244,30 @@ def test_zapping_hits_the_first_agent_of_each_ray_alone() -> None:
     assert info["zaps"] == [1, 0, 0, 0, 0]
     assert rewards == [-0.5, -2, 0, -2, 0]
     assert where(env) == [(4, 2), None, (2, 2), None, (1, 4)]
+
+
+def test_beams_that_pass_through_agents_hit_all_in_their_way() -> None:
+    places = [(4, 2), (3, 2), (2, 2), (2, 1), (1, 4)]
+    env = put(Field(ROOM, n_agents=5, zap_through_agents=True), places)
+    assert act(env, "zap", "stay", "stay", "stay", "stay")[1]["zapped"] == [0, 1, 1, 1, 0]
+    env = put(Field(["PPP", "@@@", "PPP"], zap_width=1, view=3, zap_through_agents=True), [(2, 1), (0, 1)])
+    assert act(env, "zap", "stay")[1]["zapped"] == [0, 0]
+
+
+def test_every_beam_that_hits_costs() -> None:
+    env = put(Field(ROOM, n_agents=3, zap_width=1, zap_timeout=0), [(4, 2), (2, 2), (2, 0)], [NORTH, NORTH, EAST])
+    rewards, info = act(env, "zap", "stay", "zap")
+    # Each shot costs 0.5, each hit 2.
+    assert rewards == [-0.5, -4, -0.5] and info["zapped"] == [0, 1, 0]
+
+
+def test_who_starts_again_is_elsewhere_at_once_and_loses_no_action() -> None:
+    env = put(Field(["P @", "  @", "  P"], zap_timeout=0, zap_restart=True, num_envs=50, view=3), [(2, 0), (1, 0)])
+    _, info = act(env, "zap", "stay")
+    assert info["zapped"] == [0, 1] and info["out"] == [0, 0]
+    assert {where(env, b)[1] for b in range(50)} == {(0, 0), (2, 2)}
+    assert set(env.facing[:, 1].tolist()) == {0, 1, 2, 3}
+    assert act(env, "stay", "zap")[1]["zaps"] == [0, 1]
 
 
 def test_zapping_stops_at_a_wall() -> None:
@@ -268,6 +335,15 @@ def test_a_beam_cools_down() -> None:
     assert thing_at(env, 0, 0) == "stone"
 
 
+def test_a_beam_does_not_cool_down_during_a_time_out() -> None:
+    env = put(Field(ROOM, zap_cooldown=2, zap_timeout=3, zap_width=1), [(4, 2), (2, 2)], [NORTH, SOUTH])
+    assert act(env, "zap", "zap")[1]["zaps"] == [1, 1]
+    for _ in range(3):
+        act(env, "stay", "stay")
+    assert (env.cells < env.grid.wall).all()
+    assert [act(env, "zap", "zap")[1]["zaps"] for _ in range(3)] == [[0, 0], [0, 0], [1, 1]]
+
+
 def test_a_games_beam_ends_at_the_thing_it_names_and_at_agents() -> None:
     env = put(Field(["G@P", "G@P", "P@P"], view=3), [(2, 0), (2, 2)])
     act(env, "hit", "stay")
@@ -301,6 +377,24 @@ def test_what_does_not_exist_is_not_changed() -> None:
     assert changed.tolist() == [[1, 0]] and thing_at(env, 1, 0) == "stone"
 
 
+def test_what_several_reach_is_changed_once_by_each_of_them_in_turn() -> None:
+    env = Field(["GGPPP"], n_agents=3, num_envs=2, view=3)
+    counts = torch.zeros(2, 3)
+    for step in range(3):
+        env.reset()
+        # In the second environment the episode is a step older.
+        env._steps = torch.tensor([step, step + 1])
+        cell = env.grid.layout[0, :2]
+        nowhere = torch.full_like(cell, env.grid.nowhere)
+        reach = torch.stack([cell, cell.flip(0), torch.stack([cell[0], nowhere[0]])]).expand(2, -1, -1)
+        changed = env.change(reach, "gem", into="stone")
+        assert changed.sum(-1).tolist() == [2, 2]
+        assert thing_at(env, 0, 0) == thing_at(env, 0, 1) == "stone"
+        counts += changed
+    # The first and the second have both cells when it is their turn; the third has the one that it reaches.
+    assert counts.tolist() == [[2 + 0 + 1, 0 + 2 + 0, 0 + 0 + 1]] * 2
+
+
 def test_growth_follows_its_chance_and_spares_agents() -> None:
     env = put(Field(["PPgggg"], num_envs=5000, view=3), [(0, 0), (0, 2)])
     cells = env.grid.cells("g")
@@ -332,7 +426,7 @@ def reference_view(env: Field, b: int, seat: int) -> np.ndarray:
     n_things, n_beams, n_agents = len(env.things_named), len(env.beams), env.n_agents
     height, width = env.grid.shape
     world = np.zeros((height, width, n_things - 1 + n_beams + n_agents + 4), dtype=np.float32)
-    turned = env.facing[b, seat].item() if env.rules.actions == "turn" else NORTH
+    turned = env.facing[b, seat].item() if env.rules.actions != "compass" else NORTH
     for row in range(height):
         for column in range(width):
             cell = env.grid.layout[row, column].item()
@@ -514,7 +608,13 @@ def test_what_always_holds(n_agents: int, actions: str, timeout: int, seed: int)
         (ROOM, {"view": 0}, r"task.view must be an integer >= 1, but is 0"),
         (ROOM, {"view": 2.5}, r"task.view must be an integer >= 1, but is 2.5"),
         (ROOM, {"view_behind": 5}, r"task.view_behind must be an integer from 0 to 4 \(task.view - 1\), but is 5"),
-        (ROOM, {"actions": "fly"}, r"task.actions must be turn or compass, but is 'fly'"),
+        (ROOM, {"actions": "fly"}, r"task.actions must be turn, compass or fixed, but is 'fly'"),
+        (ROOM, {"beam_shape": "cone"}, r"task.beam_shape must be block, beside or arrow, but is 'cone'"),
+        (
+            ROOM,
+            {"zap_restart": True},
+            r"task.zap_restart must be false with a time-out \(4, task.zap_timeout\), but is True",
+        ),
         (ROOM, {"zap_width": 2}, r"task.zap_width must be an odd integer >= 1, but is 2"),
         (ROOM, {"zap_timeout": -1}, r"task.zap_timeout must be an integer >= 0, but is -1"),
         (ROOM, {"zap_penalty": -1.0}, r"task.zap_penalty must be a finite number >= 0, but is -1.0"),

@@ -153,7 +153,52 @@ def test_maps(name: str) -> None:
     assert (env.things[:, env.orchard] == env.things_named["apple"]).all()
 
 
+@pytest.mark.parametrize(("variant", "lost"), [("ssdg", 0), ("melting_pot", 5), ("socialjax", 0)])
+def test_actions_that_who_is_zapped_loses(variant: str, lost: int) -> None:
+    env = put(make_env(variant=variant, view=3), (2, 0), (1, 0))
+    env.place(facing=torch.zeros(1, 2))
+    assert act(env, "zap", "stay")[1]["zapped"].flatten().tolist() == [0, 1]
+    assert sum(act(env, "stay", "stay")[1]["out"][0, 1].item() for _ in range(10)) == lost
+    # In SocialJax it starts again elsewhere, in Sequential Social Dilemma Games it stays.
+    starts = {"ssdg": {(1, 0)}, "melting_pot": {(2, 0), (2, 1)}, "socialjax": {(2, 1)}}[variant]
+    assert tuple(env.grid.places[env.cells[0, 1]].tolist()) in starts
+
+
+def zapped(variant: str, place: tuple[int, int]) -> int:
+    """Whether one that looks north from row 6, column 3, zaps one at this place."""
+    env = make_env(map=["PPPPPPP"] * 7 + ["A      "], variant=variant, view=3)
+    put(env, (6, 3), place)
+    env.place(facing=torch.zeros(1, 2))
+    return int(act(env, "zap", "stay")[1]["zapped"][0, 1].item())
+
+
+@pytest.mark.parametrize(
+    ("variant", "picture"),
+    [
+        # The agent that zaps is the A.
+        ("ssdg", ["...x...", "..xxx..", "..xxx..", "..xxx..", "..xxx..", "..xAx.."]),
+        ("melting_pot", [".......", ".......", "...x...", "..xxx..", "..xxx..", "..xAx.."]),
+        ("socialjax", [".......", ".......", ".......", "...x...", "..xxx..", "...A..."]),
+    ],
+)
+def test_cells_that_a_zapping_beam_reaches(variant: str, picture: list[str]) -> None:
+    for row, line in enumerate(picture, 1):
+        for column, symbol in enumerate(line):
+            if symbol != "A":
+                assert zapped(variant, (row, column)) == (symbol == "x"), (row, column)
+
+
+@pytest.mark.parametrize(("variant", "price"), [("ssdg", 100), ("melting_pot", 0), ("socialjax", 0)])
+def test_what_it_costs_to_be_hit_by_two(variant: str, price: int) -> None:
+    env = make_env(n_agents=3, map=["PPP", "PPP", "PPP", "A  "], variant=variant, view=3, zap_width=1)
+    put(env, (1, 1), (1, 0), (2, 1))
+    env.place(facing=torch.tensor([[0, 1, 0]]))
+    rewards, info = act(env, "stay", "zap", "zap")
+    assert rewards[0, 0] == -price and info["zapped"].flatten().tolist() == [1, 0, 0]
+
+
 def test_published_numbers() -> None:
+    assert [VARIANTS[name].max_steps for name in ("ssdg", "melting_pot", "socialjax")] == [1000, 1000, 999]
     regrowth = {
         "ssdg": (0, 0.005, 0.02, 0.05),
         "melting_pot": (0, 0.0025, 0.005, 0.025),

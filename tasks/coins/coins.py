@@ -28,7 +28,9 @@ class TaskConfig:
         view (int or str, optional): as for :class:`CoinsEnv`, or ``"centred"`` for the whole board around the agent.
     """
 
-    version: ClassVar[int] = 1
+    # 2: an episode of mfos and jaxmarl has as many steps as the source pays, 15 and 9 (16 and 10 before); the coin of
+    # loqa passes to the next agent (to one drawn at random before). The other variants are as they were.
+    version: ClassVar[int] = 2
 
     n_agents: int
     variant: str

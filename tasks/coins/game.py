@@ -1,4 +1,23 @@
-"""Coins: agents on a torus collect coins; a coin taken by another costs its owner more than it pays the taker."""
+"""Coins: agents on a torus collect coins; a coin taken by another costs its owner more than it pays the taker.
+
+A step has the same order in every variant and its source: all move; whoever arrives on a coin takes it, several at once
+too; rewards are paid; coins that were taken reappear, and the single coin passes to its next owner.
+
+What is left that differs from the sources' code:
+
+=========== ============================================================================================================
+variant     here, and in the source
+=========== ============================================================================================================
+all         every agent sees itself and its own coin first; the Reciprocator's code mixes agents and coins up for all
+            seats but the first, and M-FOS's wrapper for PPO shows everybody the same
+mfos        an episode is one inner episode; in the source a trial has several, with one more call between two of them
+            that starts the next and pays nothing
+jaxmarl     an episode is one inner episode; in the source it has one step more, in which agents move and coins are
+            counted, but whose reward is set to 0
+loqa        with three agents, each that takes another's coin costs its owner -N / (N - 1), and the first owner is any;
+            in the source's game for three all of them together cost -2, and the first owner is the first or second
+=========== ============================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -46,14 +65,16 @@ class CoinRules:
 VARIANTS = {
     # Zhou, Hong and Kao 2024 (arXiv 2406.01641), and github.com/johnlyzhou/reciprocator.
     "reciprocator": CoinRules("per_agent", "alternating", grid_size=3, n_actions=5, max_steps=32),
-    # Lu et al. 2022 (M-FOS, arXiv 2205.01447): its inner episodes.
-    "mfos": CoinRules("per_agent", "alternating", grid_size=3, n_actions=4, max_steps=16),
+    # Lu et al. 2022 (M-FOS, arXiv 2205.01447), github.com/luchris429/model-free-opponent-shaping: an inner episode. Its
+    # length is named 16, but the last of these calls only starts the next: 15 steps are played and paid.
+    "mfos": CoinRules("per_agent", "alternating", grid_size=3, n_actions=4, max_steps=15),
     # Zhao et al. 2022 (POLA, arXiv 2210.10125), after Lerer and Peysakhovich 2018 (arXiv 1707.01068).
     "pola": CoinRules("single", "alternating", grid_size=3, n_actions=4, max_steps=50),
-    # Aghajohari et al. 2024 (LOQA, arXiv 2405.01035).
-    "loqa": CoinRules("single", "random", grid_size=3, n_actions=4, max_steps=50),
-    # Rutherford et al. 2023 (JaxMARL, arXiv 2311.10090), coin_game: its inner episodes.
-    "jaxmarl": CoinRules("per_agent", "alternating", grid_size=3, n_actions=5, max_steps=10),
+    # Aghajohari et al. 2024 (LOQA, arXiv 2405.01035), github.com/MiladInk/loqa: for two agents the game of POLA.
+    "loqa": CoinRules("single", "alternating", grid_size=3, n_actions=4, max_steps=50),
+    # Rutherford et al. 2023 (JaxMARL, arXiv 2311.10090), coin_game: an inner episode. Its length is named 10, but the
+    # reward of the last step is set to 0: 9 steps are paid.
+    "jaxmarl": CoinRules("per_agent", "alternating", grid_size=3, n_actions=5, max_steps=9),
 }
 
 

@@ -32,6 +32,7 @@ class Firing:
         fires (Tensor): number of the beam that each agent fires in this step, ``[B, N]``.
         reach (Tensor): cells that it reaches, including that of what stops a ray: ``[B, N, width, length]``, nowhere
             for no cell.
+        in_turn (Tensor, optional): whether each beam acts in turn, boolean ``[1 + beams]``; ``None`` if none does.
         rays (Tensor): cells that it reaches if nothing is in the way, ``[1 + beams, n + 2, 4, width, length]``, by
             beam, and by cell and orientation of the agent that fires.
     """
@@ -58,6 +59,10 @@ class Firing:
         self._stops = torch.tensor([NO_THING, *stops], dtype=torch.int32, device=device)
         cooldowns = [0, *(beam.cooldown for beam in beams.values())]
         self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
+        through = [False, *(beam.through_agents for beam in beams.values())]
+        self._through = torch.tensor(through, device=device) if any(through) else None
+        in_turn = [False, *(beam.in_turn for beam in beams.values())]
+        self.in_turn = torch.tensor(in_turn, device=device) if any(in_turn) else None
         self.fires = torch.zeros(n_envs, n_agents, dtype=torch.long, device=device)
         self.reach = torch.full((n_envs, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
         # Steps until each beam can be fired again.
@@ -67,7 +72,9 @@ class Firing:
         """In the environments ``rows``, every beam can be fired."""
         self._wait[rows] = 0
 
-    def fire(self, actions: Tensor, cells: Tensor, facing: Tensor, things: Tensor, standing: Tensor) -> None:
+    def fire(
+        self, actions: Tensor, cells: Tensor, facing: Tensor, things: Tensor, standing: Tensor, order: Tensor | None
+    ) -> None:
         """Agents that choose to fire do so, if their beam has cooled down.
 
         Args:
@@ -76,11 +83,15 @@ class Firing:
             facing (Tensor): where they look, ``[B, N]``.
             things (Tensor): what lies on every cell, ``[B, n + 2]``.
             standing (Tensor): above 0 where an agent is, ``[B, n + 2]``.
+            order (Tensor, optional): each agent's place in the order of beams that act in turn, ``[B, N]``; needed only
+                where some do.
         """
         beam = self._beam_of.take(actions)
         if self._cooldowns is not None:
             beam = beam * (self._wait.gather(-1, beam.unsqueeze(-1)).squeeze(-1) == 0)
-            cooler = (self._wait - 1).clamp(min=0)
+            # It stands still while the agent is out.
+            inside = (cells != self._nowhere).unsqueeze(-1)
+            cooler = (self._wait - inside.long()).clamp(min=0)
             self._wait = cooler.scatter(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
             self._wait[..., 0] = 0
         self.fires = beam
@@ -88,9 +99,52 @@ class Firing:
         reach = self._rays.index_select(0, row.flatten()).view_as(self.reach)
         flat = reach.flatten(1)
         stopped = things.gather(1, flat).view_as(reach) == self._stops.take(beam)[..., None, None]
-        ends = stopped | (standing.gather(1, flat).view_as(reach) > 0)
+        meets = standing.gather(1, flat).view_as(reach) > 0
+        if self._through is not None:
+            meets &= ~self._through.take(beam)[..., None, None]
+        ends = stopped | meets
         behind = ends.cumsum(-1) > ends
+        if self.in_turn is not None and order is not None:
+            self._one_by_one(self.in_turn.take(beam)[..., None, None], stopped, meets, behind, reach, order)
         self.reach = reach.masked_fill(behind, self._nowhere)
+
+    def _one_by_one(
+        self, in_turn: Tensor, stopped: Tensor, meets: Tensor, behind: Tensor, reach: Tensor, order: Tensor
+    ) -> None:
+        """Let beams act one after another that do: a ray is stopped by the first thing that no earlier one has changed.
+
+        Every ray claims the first thing in its way. Of several that claim a thing the first in the order gets it, and
+        the others claim the next in their way, until all claims differ.
+
+        Args:
+            in_turn (Tensor): whether an agent fires such a beam, boolean ``[B, N, 1, 1]``.
+            stopped (Tensor): what stops a ray if it is there, boolean ``[B, N, width, length]``.
+            meets (Tensor): where an agent does.
+            behind (Tensor): cells behind what stops a ray, if all act simultaneously; changed in place.
+            reach (Tensor): cells of the rays.
+            order (Tensor): each agent's place in the order, ``[B, N]``.
+        """
+        claims = stopped & in_turn & ~behind
+        # Only environments where two claim the same are played beam by beam.
+        row, entry = claims.flatten(1).nonzero(as_tuple=True)
+        n_cells = self._nowhere + 1
+        claimed = (row * n_cells + reach.flatten(1)[row, entry]).sort().values
+        rows = (claimed[1:][claimed[1:] == claimed[:-1]] // n_cells).unique_consecutive()
+        if len(rows) == 0:
+            return
+        stopped, meets, reach, in_turn = stopped[rows], meets[rows], reach[rows], in_turn[rows]
+        places = order[rows][..., None, None].expand_as(reach)
+        in_way = stopped & in_turn & ~(meets.cumsum(-1) > meets)
+        number = in_way.cumsum(-1)
+        next_claim = torch.ones_like(number[..., :1])
+        while True:
+            claims = in_way & (number == next_claim)
+            loses = (first_claims(reach, claims, places, n_cells) < places) & claims
+            if not loses.any():
+                break
+            next_claim = next_claim + loses.any(-1, keepdim=True)
+        ends = torch.where(in_turn, claims, stopped) | meets
+        behind[rows] = ends.cumsum(-1) > ends
 
     def fired(self, beam: str) -> Tensor:
         """Who fires a beam of that name in this step, boolean ``[B, N]``."""
@@ -98,4 +152,50 @@ class Firing:
 
     def reached(self, beam: str) -> Tensor:
         """Cells that beams of that name reach in this step, as in ``reach``."""
+        if len(self.number) == 1:
+            return self.reach
         return torch.where(self.fired(beam)[..., None, None], self.reach, self._nowhere)
+
+
+def change_things(things: Tensor, reach: Tensor, kind: int, into: int, order: Tensor) -> Tensor:
+    """Turn things of one kind, on cells that agents reach, into another: each once, by the first agent in the order.
+
+    Args:
+        things (Tensor): numbers of what lies on every cell, ``[B, n + 2]``, 32-bit integers; changed in place.
+        reach (Tensor): cells that each agent reaches, all different but for nowhere, ``[B, N, *K]``.
+        kind (int): number of the kind that is changed.
+        into (int): number of the kind that it is turned into.
+        order (Tensor): each agent's place in the order, from 0 to ``N - 1``, ``[B, N]``.
+
+    Returns:
+        Tensor: how many things each agent changed, integers ``[B, N]``.
+    """
+    flat = reach.flatten(1)
+    found = things.gather(1, flat)
+    hit = found == kind
+    # The table of things takes down who comes first, in numbers below those of all things.
+    place = (order - order.shape[1] + NO_THING).int().unsqueeze(-1)
+    claims = torch.where(hit.unflatten(1, (order.shape[1], -1)), place, found.unflatten(1, (order.shape[1], -1)))
+    things.scatter_reduce_(1, flat, claims.flatten(1), "amin")
+    first = things.gather(1, flat).view_as(claims) == place
+    things.scatter_(1, flat, found.masked_fill_(hit, into))
+    return first.sum(-1)
+
+
+def first_claims(cells: Tensor, claims: Tensor, order: Tensor, n_cells: int) -> Tensor:
+    """The least ``order`` of those that claim each cell.
+
+    Args:
+        cells (Tensor): numbers of cells, ``[B, *K]``.
+        claims (Tensor): whether each is claimed, boolean ``[B, *K]``.
+        order (Tensor): integers ``[B, *K]``.
+        n_cells (int): number of cells.
+
+    Returns:
+        Tensor: ``[B, *K]``, by ``cells``; above all ``order`` for a cell that nobody claims.
+    """
+    never = torch.iinfo(order.dtype).max
+    flat = cells.flatten(1)
+    first = torch.full((len(flat), n_cells), never, dtype=order.dtype, device=order.device)
+    first.scatter_reduce_(1, flat, order.masked_fill(~claims, never).flatten(1), "amin")
+    return first.gather(1, flat).view_as(cells)

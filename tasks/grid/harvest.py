@@ -1,4 +1,25 @@
-"""Harvest: apples grow back faster the more are left near them, and a patch that is eaten up is lost."""
+"""Harvest: apples grow back faster the more are left near them, and a patch that is eaten up is lost.
+
+In a step all move at once; then each takes the apple on its cell; apples grow, by those that are left; agents are
+zapped; and those whose time-out is over come back.
+
+What is left that differs from the sources' code:
+
+=========== ============================================================================================================
+variant     in the source
+=========== ============================================================================================================
+all         maps are others, of the same size and structure
+ssdg        apples grow after zapping, which makes no difference, and may grow before the first step, too
+melting_pot agents move one after another in a random order, and chains only follow who is drawn earlier; seats 0 and 1
+            start and come back on cells of their own; chances of apples are those of the apples before the step, and
+            they grow under agents too, and are taken at once; agents see whether they can zap; an episode ends by
+            chance at steps 1099, 1199, ..., at last 5000
+socialjax   two agents start on cells of their own; apples grow at the start of a step, so that they are first seen a
+            step later; one diagonal neighbour is not counted in the last column; rewards are multiplied by the number
+            of agents; an agent that was zapped is seen on its old cell for one step more; beams pass walls; nobody
+            starts looking west
+=========== ============================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -56,6 +77,7 @@ VARIANTS = {
     "ssdg": HarvestRules(
         **{**_WIDE_VIEW, "view": 15, "view_behind": None},
         map="ssdg",
+        beam_shape="beside",
         zap_length=5,
         zap_width=3,
         zap_penalty=50.0,
@@ -63,26 +85,29 @@ VARIANTS = {
         regrowth=(0.0, 0.005, 0.02, 0.05),
         radius=math.sqrt(2),
     ),
-    # Leibo et al. 2021 (arXiv 2107.06857), commons_harvest__open, after Perolat et al. 2017 (arXiv 1707.06600).
+    # Leibo et al. 2021 (arXiv 2107.06857), commons_harvest__open, after Perolat et al. 2017 (arXiv 1707.06600). With
+    # framesTillRespawn = 4 an agent loses 5 actions.
     "melting_pot": HarvestRules(
         **_WIDE_VIEW,
         map="open",
+        beam_shape="beside",
         zap_length=3,
         zap_width=3,
         zap_cooldown=2,
-        zap_timeout=4,
+        zap_timeout=5,
         regrowth=(0.0, 0.0025, 0.005, 0.025),
         radius=2.0,
     ),
-    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards: an agent that is
-    # zapped restarts elsewhere. There a beam reaches two cells ahead and one on either side of the first, and moves are
-    # in fixed directions.
+    # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards. Of 1000 steps the last
+    # pays nothing.
     "socialjax": HarvestRules(
-        **_WIDE_VIEW,
+        **{**_WIDE_VIEW, "actions": "fixed", "max_steps": 999},
         map="open",
+        beam_shape="arrow",
         zap_length=2,
         zap_width=3,
-        zap_timeout=1,
+        zap_restart=True,
+        zap_through_agents=True,
         regrowth=(0.0, 0.001, 0.005, 0.025),
         radius=2.0,
     ),
@@ -92,8 +117,8 @@ VARIANTS = {
 class HarvestEnv(GridWorldEnv):
     """Harvest (the commons) of Perolat et al. 2017 (arXiv 1707.06600) and Hughes et al. 2018: +1 for every apple.
 
-    In a step, once all have moved, agents take the apples on their cells, and apples grow back on free cells, faster
-    the more are left near them.
+    In a step, once all have moved, agents take the apples on their cells; apples grow back on free cells, faster the
+    more are left near them; and agents are zapped, who have taken their apples by then.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -146,7 +171,8 @@ def check_harvest_rules(rules: HarvestRules) -> None:
 class TaskConfig(GridWorldOptions):
     """The options of Harvest. Rules that are ``None`` are taken from the variant, see :class:`HarvestRules`."""
 
-    version: ClassVar[int] = 1
+    # 2: the published variants have the shapes of beams and time-outs of their sources; small is as it was.
+    version: ClassVar[int] = 2
 
     regrowth: Any
     radius: float | None

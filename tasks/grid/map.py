@@ -148,19 +148,22 @@ def window_cells(grid: GridMap, view: int, behind: int) -> Tensor:
     return relative_cells(grid, ahead, right).flatten(2)
 
 
-def ray_cells(grid: GridMap, length: int, width: int) -> Tensor:
-    """Where a beam goes: ``width`` parallel rays of ``length`` cells, which begin in the row ahead of the agent.
+def ray_cells(grid: GridMap, beam: Beam) -> Tensor:
+    """Where a beam goes: its ``width`` parallel rays of at most ``length`` cells, from left to right.
 
     A ray ends before a wall.
 
     Returns:
-        Tensor: ``[n + 2, 4, width, length]`` by the agent's cell and orientation; nowhere behind a wall.
+        Tensor: ``[n + 2, 4, width, length]`` by the agent's cell and orientation; nowhere behind a wall and beyond a
+        ray's end.
     """
-    ahead = torch.arange(1, length + 1).expand(width, length)
-    right = (torch.arange(width) - width // 2).view(-1, 1).expand(width, length)
-    cells = relative_cells(grid, ahead, right)
-    behind_wall = (cells == grid.wall).cummax(-1).values
-    return cells.masked_fill(behind_wall, grid.nowhere)
+    right = (torch.arange(beam.width) - beam.width // 2).view(-1, 1).expand(beam.width, beam.length)
+    step = torch.arange(beam.length).expand(beam.width, beam.length)
+    first = torch.where(right == 0, 1, 0) if beam.shape == "beside" else 1
+    cells = relative_cells(grid, first + step, right)
+    beyond = step >= torch.tensor(beam.ray_lengths()).unsqueeze(-1)
+    over = ((cells == grid.wall) | beyond).cummax(-1).values
+    return cells.masked_fill(over, grid.nowhere)
 
 
 def ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
@@ -170,5 +173,5 @@ def ray_table(grid: GridMap, beams: Sequence[Beam]) -> Tensor:
     width, length = max((beam.width for beam in beams), default=1), max((beam.length for beam in beams), default=1)
     table = torch.full((len(beams) + 1, grid.nowhere + 1, 4, width, length), grid.nowhere)
     for number, beam in enumerate(beams, 1):
-        table[number, ..., : beam.width, : beam.length] = ray_cells(grid, beam.length, beam.width)
+        table[number, ..., : beam.width, : beam.length] = ray_cells(grid, beam)
     return table.flatten(0, 2)

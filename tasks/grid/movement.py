@@ -47,11 +47,13 @@ def move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Te
     landing = here.repeat(n_actions, 1, 1)
     facing = torch.arange(4).repeat(n_actions, 1)
     # The four moves come after "stay".
-    if actions == "compass":
-        landing[1:5] = beside.unsqueeze(1)
-        facing[1:5] = torch.arange(4).unsqueeze(1)
-    else:
+    if actions == "turn":
         for side in range(4):
             landing[1 + side] = beside.roll(-side, 0)
+    else:
+        landing[1:5] = beside.unsqueeze(1)
+    if actions == "compass":
+        facing[1:5] = torch.arange(4).unsqueeze(1)
+    else:
         facing[5:7] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
     return landing, facing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -38,12 +38,16 @@ class GridWorldOptions:
     observation: str
     continuation_probability: float
     grouping: str
+    # With defaults, so that experiments from before there were these can be loaded.
+    beam_shape: str | None = field(default=None, kw_only=True)
+    zap_restart: bool | None = field(default=None, kw_only=True)
+    zap_through_agents: bool | None = field(default=None, kw_only=True)
 
     def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
         """The variant's rules, overridden by those that are set, and the rows of the map."""
         check_option("task.variant", self.variant, self.variant in variants, one_of(variants))
         rules = variants[self.variant]
-        own = {field.name: getattr(self, field.name) for field in fields(rules)}
+        own = {rule.name: getattr(self, rule.name) for rule in fields(rules)}
         rules = type(rules)(**{**vars(rules), **{key: value for key, value in own.items() if value is not None}})
         if not isinstance(rules.map, str):
             return rules, rules.map

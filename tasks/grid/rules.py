@@ -14,16 +14,31 @@ from benchmarl_reciprocator.tasks.palette import COLOURS
 
 MAX_AGENTS = len(COLOURS)
 # Names of actions, by number. Moves are relative to where the agent looks, or to the compass, and then it looks where
-# it went.
+# it went or, with "fixed", turns on its own.
 ACTIONS = {
     "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
     "compass": ("stay", "north", "east", "south", "west"),
+    "fixed": ("stay", "north", "east", "south", "west", "turn_left", "turn_right"),
 }
+SHAPES = ("block", "beside", "arrow")
 
 
 class Beam(NamedTuple):
-    """A beam that agents fire: ``width`` parallel rays of ``length`` cells, each stopped by walls, agents, and things
-    of the kind ``stopped_by``. After a shot it cannot be fired for ``cooldown`` steps.
+    """A beam that agents fire: parallel rays, each stopped by walls, agents, and things of the kind ``stopped_by``.
+
+    Args:
+        length (int): number of cells ``L`` of the middle ray, which begins in front of the agent.
+        width (int): number of rays, odd.
+        cooldown (int): steps after a shot in which it cannot be fired. Those of a time-out do not count.
+        colour (str): its colour.
+        stopped_by (str, optional): the kind of things that stop it.
+        shape (str): what the rays ``r`` columns to a side look like. ``"block"``: like the middle ray. ``"beside"``:
+            they begin beside the agent and have ``L - r + 1`` cells. ``"arrow"``: they begin in the row in front of
+            the agent and have ``L - r`` cells.
+        through_agents (bool): whether its rays pass through agents.
+        in_turn (bool): whether beams act one after another, for one that turns what stops it into something else: then
+            a ray passes where an earlier one has been. The order is that of
+            :meth:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv.order`.
     """
 
     length: int
@@ -31,6 +46,17 @@ class Beam(NamedTuple):
     cooldown: int
     colour: str
     stopped_by: str | None = None
+    shape: str = "block"
+    through_agents: bool = False
+    in_turn: bool = False
+
+    def ray_lengths(self) -> list[int]:
+        """Number of cells of each ray."""
+        sides = [abs(ray - self.width // 2) for ray in range(self.width)]
+        if self.shape == "block":
+            return [self.length for _ in sides]
+        spare = 1 if self.shape == "beside" else 0
+        return [max(self.length - side + spare * (side > 0), 0) for side in sides]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +70,17 @@ class GridRules:
         view_behind (int, optional): how many of its rows are behind the agent; ``None``: as many as ahead.
         actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
             with it; ``"compass"``: stay and four moves in fixed directions, the agent looks where it last moved,
-            and north is at the top of its view. Beams come after these, zapping first.
+            and north is at the top of its view; ``"fixed"``: stay, four moves in fixed directions, two turns, and its
+            view turns with it. Beams come after these, zapping first.
+        beam_shape (str): shape of all beams, one of :data:`SHAPES`, see :class:`Beam`.
         zap_length (int): length of the zapping beam; 0: there is no zapping.
         zap_width (int): number of its rays, odd.
         zap_cooldown (int): steps after a shot in which it cannot be fired.
         zap_timeout (int): number of steps for which an agent that was hit is out of the world; 0: it stays.
-        zap_penalty (float): what being hit costs.
+        zap_restart (bool): whether an agent that was hit is put on a random start cell at the end of the step. Else it
+            comes back on one after its time-out.
+        zap_through_agents (bool): whether a zapping beam hits all agents in its way, not just the first of each ray.
+        zap_penalty (float): what being hit costs, for each beam that hits.
         zap_cost (float): what a shot costs.
     """
 
@@ -58,12 +89,26 @@ class GridRules:
     view: int
     view_behind: int | None = None
     actions: str = "turn"
+    beam_shape: str = "block"
     zap_length: int = 0
     zap_width: int = 1
     zap_cooldown: int = 0
     zap_timeout: int = 0
+    zap_restart: bool = False
+    zap_through_agents: bool = False
     zap_penalty: float = 0.0
     zap_cost: float = 0.0
+
+    def zap_beam(self, colour: str) -> Beam:
+        """The zapping beam."""
+        return Beam(
+            self.zap_length,
+            self.zap_width,
+            self.zap_cooldown,
+            colour,
+            shape=self.beam_shape,
+            through_agents=self.zap_through_agents,
+        )
 
 
 def check_rules(n_agents: int, rules: GridRules) -> None:
@@ -76,6 +121,13 @@ def check_rules(n_agents: int, rules: GridRules) -> None:
         rules.view_behind,
         rules.view_behind is None or 0 <= rules.view_behind < rules.view,
         f"an integer from 0 to {rules.view - 1} (task.view - 1)",
+    )
+    check_option("task.beam_shape", rules.beam_shape, rules.beam_shape in SHAPES, one_of(SHAPES))
+    check_option(
+        "task.zap_restart",
+        rules.zap_restart,
+        not (rules.zap_restart and rules.zap_timeout),
+        f"false with a time-out ({rules.zap_timeout}, task.zap_timeout)",
     )
     for key in ("zap_length", "zap_cooldown", "zap_timeout"):
         check_option(f"task.{key}", getattr(rules, key), getattr(rules, key) >= 0, "an integer >= 0")

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.grid.appearance import OBSERVATIONS, Appearance
 from benchmarl_reciprocator.tasks.grid.board import draw_grid
-from benchmarl_reciprocator.tasks.grid.firing import Firing
+from benchmarl_reciprocator.tasks.grid.firing import Firing, change_things
 from benchmarl_reciprocator.tasks.grid.map import FLOOR, SPAWN, read_map, window_cells
 from benchmarl_reciprocator.tasks.grid.movement import move_tables, resolve_moves
 from benchmarl_reciprocator.tasks.grid.rules import ACTIONS, Beam, GridRules, check_memory, check_rules
@@ -32,6 +32,8 @@ class GridWorldEnv(SocialDilemmaEnv):
     **Movement.** No two agents share a cell. Of several that enter a cell, one drawn at random gets it, and the others
     stay. A cell whose agent leaves in the same step can be entered, so a chain moves together, and so does a ring of
     three or more; two agents do not swap. An agent that cannot enter stays, and blocks those behind it.
+
+    **Beams** meet agents where they are after the moves. What several change is changed by the first in :meth:`order`.
 
     **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
@@ -76,19 +78,18 @@ class GridWorldEnv(SocialDilemmaEnv):
         grid = read_map(rows, "".join(start), n_agents)
         largest = 2 * max(grid.shape) - 1
         check_option("task.view", rules.view, rules.view <= largest, f"at most {largest}, which shows the whole map")
-        zap = Beam(rules.zap_length, rules.zap_width, rules.zap_cooldown, ZAP_COLOUR)
         self.rules = rules
         self.grid = grid
         self.observation = observation
-        self.beams = {**({"zap": zap} if rules.zap_length else {}), **(beams or {})}
+        self.beams = {**({"zap": rules.zap_beam(ZAP_COLOUR)} if rules.zap_length else {}), **(beams or {})}
         self.actions = {name: number for number, name in enumerate([*ACTIONS[rules.actions], *self.beams])}
         self.things_named = {name: number for number, name in enumerate(("nothing", "wall", *things))}
         self._colours = [None, WALL_COLOUR, *things.values()]
         self._floors = dict(floors or {})
         device = torch.device(kwargs.get("device", "cpu"))
+        self._turns = rules.actions != "compass"
         beam_colours = [beam.colour for beam in self.beams.values()]
-        turns = rules.actions == "turn"
-        self._appearance = Appearance(n_agents, self._colours, beam_colours, observation, turns, device)
+        self._appearance = Appearance(n_agents, self._colours, beam_colours, observation, self._turns, device)
         check_memory(rules.view, n_agents * self._appearance.n_channels, kwargs["num_envs"], device)
         super().__init__(
             [len(self.actions)] * n_agents,
@@ -139,8 +140,7 @@ class GridWorldEnv(SocialDilemmaEnv):
     def start(self, where: Tensor) -> None:
         rows = where.nonzero().squeeze(-1)
         order = self.random(len(rows), self._spawns.stop - self._spawns.start).topk(self.n_agents).indices
-        self.things[rows] = self.first_things
-        self._beamed[rows] = 0
+        self.things[rows], self._beamed[rows] = self.first_things, 0
         self.cells[rows] = order + self._spawns.start
         self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
         self.out[rows] = 0
@@ -150,12 +150,9 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
         """Set cells and orientations of agents, ``[B, N]`` each, and what lies on every cell, ``[B, n + 2]``."""
-        if cells is not None:
-            self.cells = cells.to(self.cells).clone()
-        if facing is not None:
-            self.facing = facing.to(self.facing).clone()
-        if things is not None:
-            self.things = things.to(self.things).clone()
+        for name, value in (("cells", cells), ("facing", facing), ("things", things)):
+            if value is not None:
+                setattr(self, name, value.to(getattr(self, name)).clone())
         self._stand()
         self._look()
 
@@ -163,24 +160,26 @@ class GridWorldEnv(SocialDilemmaEnv):
         playing = self.out == 0
         actions = actions * playing
         self._move(actions)
+        moved = self.cells
         self._fire(actions)
         rewards, info = self.resolve(actions)
         back = self.out == 1
         self.out = (self.out - 1).clamp(min=0)
-        zaps = zapped = torch.zeros_like(playing)
+        zaps = hits = torch.zeros_like(playing)
         if self.rules.zap_length:
-            zaps, zapped = self.fired("zap"), self._zap()
+            zaps, hits = self.fired("zap"), self._zap()
         if self.rules.zap_penalty or self.rules.zap_cost:
-            rewards = rewards - self.rules.zap_penalty * zapped - self.rules.zap_cost * zaps
-        self._come_back(back)
-        self._stand()
+            rewards = rewards - self.rules.zap_penalty * hits - self.rules.zap_cost * zaps
+        self._come_back(hits > 0 if self.rules.zap_restart else back)
+        if self.rules.zap_length or self.cells is not moved:
+            self._stand()
         self._look()
-        info = {**info, "zaps": zaps, "zapped": zapped, "out": ~playing}
+        info = {**info, "zaps": zaps, "zapped": hits > 0, "out": ~playing}
         # A copy, since a game may report the same tensor in info.
         return rewards.clone(), {name: value.float().unsqueeze(-1) for name, value in info.items()}
 
     def observations(self) -> Tensor:
-        turned = self.facing if self.rules.actions == "turn" else torch.zeros_like(self.facing)
+        turned = self.facing if self._turns else torch.zeros_like(self.facing)
         window = self._windows.index_select(0, (self.cells * 4 + turned).flatten()).view(*self.cells.shape, -1)
         window += self._first_cells
         codes = self._seen.flatten().index_select(0, window.flatten()).view_as(window)
@@ -217,8 +216,8 @@ class GridWorldEnv(SocialDilemmaEnv):
         return self._beamed // self._appearance.beam_unit
 
     def rays(self, beam: str) -> Tensor:
-        """Cells that a beam reaches if neither agents nor things are in its way, by the cell and the orientation of the
-        agent that fires: ``[n + 2, 4, width, length]``, nowhere for no cell.
+        """Cells that a beam reaches if nothing is in its way, by the cell and the orientation of the agent that fires:
+        ``[n + 2, 4, width, length]``, nowhere for no cell.
         """
         return self._firing.rays[self._firing.number[beam]]
 
@@ -246,14 +245,14 @@ class GridWorldEnv(SocialDilemmaEnv):
         return self._firing.reached(beam)
 
     def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
-        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into another kind: how many each agent
-        reached, ``[B, N]``.
+        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into another: how many each agent changed,
+        ``[B, N]``. What several reach is changed by the first of them in :meth:`order`.
         """
-        flat = reach.flatten(1)
-        found = self.things.gather(1, flat)
-        hit = found == self.things_named[thing]
-        self.things.scatter_(1, flat, found.masked_fill(hit, self.things_named[into]))
-        return hit.view_as(reach).flatten(2).sum(-1)
+        return change_things(self.things, reach, self.things_named[thing], self.things_named[into], self.order())
+
+    def order(self) -> Tensor:
+        """Each agent's place in a circle of seats that begins one seat further in every step, ``[B, N]``."""
+        return (self._seats - self._steps.unsqueeze(-1)) % self.n_agents
 
     def grow(self, cells: slice, thing: str, chance: Tensor | float) -> None:
         """Let things appear with some probability on each free cell, where nothing lies and nobody stands.
@@ -300,20 +299,21 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def _fire(self, actions: Tensor) -> None:
         """Let agents fire, and note over which cells."""
-        self._firing.fire(actions, self.cells, self.facing, self.things, self._standing)
+        order = None if self._firing.in_turn is None else self.order()
+        self._firing.fire(actions, self.cells, self.facing, self.things, self._standing, order)
         reach = self._firing.reach
         code = self._appearance.beam_codes.take(self._firing.fires)[..., None, None].expand_as(reach)
         self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, reach.flatten(1), code.flatten(1), "amax")
 
     def _zap(self) -> Tensor:
-        """Who is hit, boolean ``[B, N]``; whoever is hit is out from now on."""
+        """By how many beams each is hit, ``[B, N]``; with a time-out, whoever is hit is out from now on."""
         seats = self._seats_at(self.reached("zap").flatten(1))
-        zapped = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.bool, device=self.device)
-        zapped = zapped.scatter_(1, seats, True)[:, :-1]
+        hits = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.long, device=self.device)
+        hits = hits.scatter_add_(1, seats, torch.ones_like(seats))[:, :-1]
         if self.rules.zap_timeout:
-            self.out = torch.where(zapped, self.rules.zap_timeout, self.out)
-            self.cells = self.cells.masked_fill(zapped, self.grid.nowhere)
-        return zapped
+            self.out = torch.where(hits > 0, self.rules.zap_timeout, self.out)
+            self.cells = self.cells.masked_fill(hits > 0, self.grid.nowhere)
+        return hits
 
     def _come_back(self, back: Tensor) -> None:
         """Put the agents in the mask ``back`` ``[B, N]`` on random start cells where nobody stood in this step, with
