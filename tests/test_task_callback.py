@@ -73,18 +73,25 @@ def test_an_unreadable_json_is_told_and_does_not_stop_a_resumed_run(small_experi
     assert json_file.with_suffix(".unreadable").is_file()
 
 
-def test_a_resumed_run_keeps_what_is_in_the_json(small_experiment) -> None:
+def test_a_resumed_run_keeps_what_the_json_holds_of_its_task_and_algorithm(small_experiment) -> None:
     experiment = small_experiment("algorithm=ippo", "experiment.checkpoint_at_end=True")
     experiment.run()
     json_file = Path(experiment.logger.json_writer.path)
     content = json.loads(json_file.read_text())
-    content["social_dilemmas"]["prisoners_dilemma"]["another"] = {"seed_7": {"step_0": {"step_count": 1}}}
+    other = {"seed_7": {"step_0": {"step_count": 1}}}
+    content["social_dilemmas"]["prisoners_dilemma"]["ippo"] |= other
+    kept = json.loads(json.dumps(content))
+    content["social_dilemmas"]["prisoners_dilemma"]["another"] = other
+    content["social_dilemmas"]["stag_hunt"] = content["vmas"] = {"ippo": other}
     json_file.write_text(json.dumps(content))
     checkpoint = next((experiment.folder_name / "checkpoints").iterdir())
     Experiment.reload_from_file(str(checkpoint)).evaluate()
-    after = json.loads(json_file.read_text())["social_dilemmas"]["prisoners_dilemma"]
-    assert after["another"] == {"seed_7": {"step_0": {"step_count": 1}}}
-    assert set(content["social_dilemmas"]["prisoners_dilemma"]["ippo"]["seed_0"]) <= set(after["ippo"]["seed_0"])
+    after = json.loads(json_file.read_text())
+    assert list(after) == ["social_dilemmas"]
+    assert list(after["social_dilemmas"]) == ["prisoners_dilemma"]
+    (kept,), (after,) = (list(one["social_dilemmas"]["prisoners_dilemma"].values()) for one in (kept, after))
+    assert after["seed_7"] == other["seed_7"]
+    assert set(after["seed_0"]) == set(kept["seed_0"])
 
 
 def test_task_file_says_what_the_task_is(small_experiment) -> None:
