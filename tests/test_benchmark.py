@@ -61,7 +61,7 @@ def here(folder: Path, arguments: list[str]) -> int:
 
 
 def records(folder: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*/seed_*/run.json")}
+    return {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*/seed_*/run.record")}
 
 
 @pytest.fixture(scope="module")
