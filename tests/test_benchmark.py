@@ -165,7 +165,9 @@ def test_a_suite_goes_by_the_frames_that_it_collects_on_any_task_and_without_git
     arguments = suite_of(folder, {"learner": "ippo"})
     # The interval is never hit by the 259 frames that seven environments collect in place of 256.
     options = ["experiment.on_policy_n_envs_per_worker=7", "experiment.evaluation_interval=512", f"{ITERATIONS}=11"]
-    balance = json.dumps(["task=vmas/balance", "experiment=social_dilemmas"])
+    balance = json.dumps(
+        ["task=vmas/balance", "experiment=social_dilemmas", "experiment.prefer_continuous_actions=false"]
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     assert here(folder, [*arguments, *options, f"+suite.tasks.balance={balance}"]) == 0
     monkeypatch.undo()
