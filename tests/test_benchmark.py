@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from benchmarl.eval_results import get_raw_dict_from_multirun_folder
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -61,7 +63,7 @@ def here(folder: Path, arguments: list[str]) -> int:
 
 
 def records(folder: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*/seed_*/run.json")}
+    return {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*/seed_*/run.record")}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,15 @@ def test_runs_are_recorded(finished: tuple[Path, subprocess.CompletedProcess]) -
     assert any(package.startswith("benchmarl-reciprocator ") for package in record["packages"])
 
 
+def test_benchmarls_own_tools_read_the_runs(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
+    folder, _ = finished
+    merged = get_raw_dict_from_multirun_folder(str(folder / "runs"))
+    assert list(merged) == ["social_dilemmas"]
+    assert list(merged["social_dilemmas"]) == ["prisoners_dilemma"]
+    assert set(merged["social_dilemmas"]["prisoners_dilemma"]) == {"reciprocator", "ippo"}
+    assert list(merged["social_dilemmas"]["prisoners_dilemma"]["ippo"]) == ["seed_0"]
+
+
 def test_there_is_one_progress_bar(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
     _, process = finished
     assert "4/4" in process.stderr and "2/2 runs" in process.stderr
@@ -119,6 +130,55 @@ def test_a_finished_suite_runs_nothing_again_and_another_shares_its_folder(
     assert before.items() <= after.items()
     # The report is on all that is in the folder.
     assert "Reciprocator" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("experiment.create_json=false", "experiment.create_json must be true in a suite, .* but is False"),
+        ("experiment.evaluation=false", "experiment.evaluation must be true in a suite, .* but is False"),
+        ("experiment.save_folder=/tmp", "experiment.save_folder must be null in a suite, .* but is '/tmp'"),
+        ("experiment.restore_file=a.pt", "experiment.restore_file must be null in a suite, .* but is 'a.pt'"),
+    ],
+)
+def test_what_a_run_needs_at_its_end_is_checked_at_its_start(
+    override: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / FOLDER
+    assert here(folder, [*suite_of(folder, {"learner": "ippo"}), override]) == 2
+    assert re.search(said, capsys.readouterr().err)
+    assert not list(folder.rglob("config.yaml"))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / FOLDER
+    arguments = suite_of(tmp_path / FOLDER, {"learner": "ippo"})
+    assert here(folder, arguments) == 2
+    assert f"folder must be one that can be written, but is '{folder}'" in capsys.readouterr().err
+
+
+def test_a_suite_goes_by_the_frames_that_it_collects_on_any_task_and_without_git(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / FOLDER
+    arguments = suite_of(folder, {"learner": "ippo"})
+    # The interval is never hit by the 259 frames that seven environments collect in place of 256.
+    options = ["experiment.on_policy_n_envs_per_worker=7", "experiment.evaluation_interval=512", f"{ITERATIONS}=11"]
+    balance = json.dumps(
+        ["task=vmas/balance", "experiment=social_dilemmas", "experiment.prefer_continuous_actions=false"]
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert here(folder, [*arguments, *options, f"+suite.tasks.balance={balance}"]) == 0
+    monkeypatch.undo()
+    for task in ("pd", "balance"):
+        (run,) = folder.glob(f"runs/{task}/*/seed_0")
+        saved = {int(file.stem.rpartition("_")[2]) for file in run.glob("*/checkpoints/*.pt")}
+        assert saved == {10 * 259, 11 * 259}
+        assert json.loads((run / "run.record").read_text())["frames"] == 11 * 259
+    evaluations = pd.read_csv(folder / "report" / "evaluations.csv.gz")
+    for _, rows in evaluations.groupby("task"):
+        assert rows["frames"].tolist() == [259, *(259 * iteration for iteration in (2, 4, 6, 8, 10, 11))]
 
 
 def test_failures_are_listed_and_the_others_stand(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

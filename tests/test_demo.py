@@ -55,10 +55,10 @@ def test_demo_prints_draws_and_tells_what_comes_next(tiny: None, tmp_path: Path,
             assert np.asarray(image.convert("L")).std() > 10
     assert json.loads((folder / "section.json").read_text())["demo"]
     # Another call shows the same and trains nothing.
-    records = {file: file.stat().st_mtime_ns for file in folder.rglob("run.json")}
+    records = {file: file.stat().st_mtime_ns for file in folder.rglob("run.record")}
     assert len(records) == 2
     assert cli.main(["demo", "--output", str(folder), "--seed", "3"]) == 0
-    assert {file: file.stat().st_mtime_ns for file in folder.rglob("run.json")} == records
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("run.record")} == records
     assert capsys.readouterr().out == captured.out
 
 

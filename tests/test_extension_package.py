@@ -107,7 +107,7 @@ def test_benchmarls_own_commands(python: Path, tmp_path: Path) -> None:
 
 
 def test_a_suite_and_all_commands_that_read_it(python: Path, results: Path) -> None:
-    records = [json.loads(file.read_text()) for file in results.rglob("run.json")]
+    records = [json.loads(file.read_text()) for file in results.rglob("run.record")]
     assert {record["population"] for record in records} == {"Cautious", "Cautious_with_two_tats", "IPPO"}
     checkpoint = next((results / "runs").glob("snowdrift/cautious-*/**/checkpoint_*.pt"))
     lines = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import pickle
 import sys
 import textwrap
@@ -22,7 +23,7 @@ from benchmarl.algorithms import IppoConfig
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
-from benchmarl.experiment.logger import JsonWriter
+from benchmarl.experiment.logger import JsonWriter, Logger
 from benchmarl.models import GruConfig, MlpConfig
 from torchrl.record.loggers.csv import CSVLogger
 
@@ -149,6 +150,51 @@ def test_results_that_are_written_each_time(tmp_path: Path) -> None:
     private.results_of(writer)["added"] = 1
     writer.write(total_frames=1, metrics={"return": torch.ones(2)}, evaluation_step=0)
     assert '"added": 1' in writer.path.read_text(), "JsonWriter no longer writes its data"
+
+
+def test_numbers_of_evaluations_can_be_chosen(tmp_path: Path) -> None:
+    writer = JsonWriter(str(tmp_path), "a.json", "ippo", "a_task", "an_environment", 0)
+    seen = []
+    private.choose_steps(writer, lambda steps, frames: seen.append((set(steps), frames)) or 7)
+    writer.write(total_frames=3, metrics={"return": torch.ones(2)}, evaluation_step=0)
+    steps = json.loads(writer.path.read_text())["an_environment"]["a_task"]["ippo"]["seed_0"]
+    assert steps["step_7"]["step_count"] == 3, "JsonWriter.write no longer takes the number of an evaluation"
+    assert seen == [({"absolute_metrics"}, 3)], "JsonWriter.run_data is not what is written of a seed"
+
+
+def test_benchmarl_writes_evaluations_by_keywords() -> None:
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(Logger.log_evaluation))))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self.json_writer.write"
+    ]
+    assert {word.arg for word in call.keywords} == {"metrics", "total_frames", "evaluation_step"} and not call.args
+
+
+def test_a_collector_yields_as_often_as_it_is_asked(experiment: Experiment) -> None:
+    private.collect_without_end(experiment.collector)
+    batches = iter(experiment.collector)
+    iterations = experiment.config.get_max_n_iters(experiment.on_policy)
+    assert sum(next(batches).numel() for _ in range(iterations + 1)) > experiment.config.get_max_n_frames(True)
+
+
+def test_intervals_are_read_in_every_iteration() -> None:
+    source = inspect.getsource(Experiment._collection_loop)
+    for condition in (
+        "self.total_frames % self.config.evaluation_interval == 0",
+        "self.total_frames % self.config.checkpoint_interval == 0",
+        "self.config.get_max_n_iters(self.on_policy)",
+    ):
+        assert condition in source, f"Experiment._collection_loop no longer goes by {condition}"
+    order = ["self._on_batch_collected(batch)", "self._evaluation_loop()", "self._save_experiment()"]
+    assert sorted(order, key=source.index) == order
+
+
+def test_videos_can_be_dropped(tmp_path: Path) -> None:
+    logger = CSVLogger("name", str(tmp_path), video_format="pt")
+    private.drop_videos(logger)
+    logger.log_video("video", torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8), step=0)
+    assert not list(tmp_path.rglob("video*.pt")), "TorchRL's loggers no longer take videos by log_video"
 
 
 @pytest.mark.parametrize("tensors", [False, True])

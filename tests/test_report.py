@@ -16,7 +16,12 @@ from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.reports.study import study
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed, title_of
-from benchmarl_reciprocator.evaluation.result_files import final_rows, read_evaluations, read_results
+from benchmarl_reciprocator.evaluation.result_files import (
+    evaluated_too_early,
+    final_rows,
+    read_evaluations,
+    read_results,
+)
 from benchmarl_reciprocator.evaluation.sections import Figure, Section, write_sections
 from benchmarl_reciprocator.evaluation.statistics import (
     difference,
@@ -359,6 +364,71 @@ def test_evaluations_are_read_by_hand_worked_numbers(tmp_path: Path) -> None:
         file.write_text(content)
         with pytest.raises(ValueError, match="is not an evaluation JSON"):
             read_evaluations(file)
+
+
+def test_the_end_is_of_what_was_trained() -> None:
+    frame = pd.DataFrame(
+        {"seed": [0] * 3 + [1] * 2, "frames": [10, 81, 90, 10, 20], "return": [0.0, 1.0, 3.0, 4.0, 6.0]}
+    )
+    assert final_rows(frame, by=["seed"])["return"].tolist() == [2.0, 6.0]
+    runs = pd.DataFrame({"seed": [0, 1], "frames": [102, 100]})
+    # After frame 81.6, and the last one of a run that was not evaluated after frame 80.
+    assert final_rows(frame, by=["seed"], runs=runs)["return"].tolist() == [3.0, 6.0]
+    assert final_rows(frame, by=["seed"], runs=runs[:1])["return"].tolist() == [3.0, 6.0]
+
+
+def test_runs_that_were_not_evaluated_at_their_end_are_told(results_folder: Path) -> None:
+    write_report(results_folder)
+    assert "Not evaluated at the end" not in (results_folder / "report" / "report.md").read_text()
+    file = next(results_folder.rglob("pooled-0/seed_2/run.json"))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "frames": 164_000}))
+    printed = write_report(results_folder)
+    assert "**1 run was not evaluated at the end of training:** see *Not evaluated at the end*" in printed
+    text = (results_folder / "report" / "report.md").read_text()
+    assert "pd, pooled, seed 2: last evaluated at frame 900 of 164,000" in text
+
+
+def test_frames_of_runs_without_a_record_are_those_collected(tmp_path: Path) -> None:
+    place = add_run(tmp_path, "ippo", 0, ("ippo", "ippo"), 0)
+    (place / "run.json").unlink()
+    scalars = place / "experiment" / "experiment" / "scalars"
+    scalars.mkdir(parents=True)
+    (scalars / "counters_total_frames.csv").write_text("0,100\n1,1000.0\n")
+    results = read_results(tmp_path)
+    assert results.runs["frames"].tolist() == [1000]
+    assert evaluated_too_early(results) == ["pd, ippo, seed 0: last evaluated at frame 900 of 1,000"]
+
+
+def test_rows_are_named_by_their_own_keys(tmp_path: Path) -> None:
+    place = add_run(tmp_path, "ippo", 0, ("ippo", "ippo"), 0)
+    file = place / "experiment" / "experiment.json"
+    content = json.loads(file.read_text())
+    content["social_dilemmas"]["stag_hunt"] = {"ippo": {"seed_0": evaluations(50)}}
+    content["social_dilemmas"]["pd"]["iql"] = {"seed_1": evaluations(70)}
+    file.write_text(json.dumps(content))
+    # The record cannot tell which of them it is of.
+    results = read_results(tmp_path)
+    assert results.runs.empty
+    assert (
+        "must hold one task and algorithm with seed 0, but holds pd by ippo and stag_hunt by ippo" in results.skipped[0]
+    )
+    # Without one, each goes by its own name.
+    (place / "run.json").unlink()
+    results = read_results(tmp_path)
+    rows = results.evaluations.groupby(["task", "population", "seed"])["return"].max().to_dict()
+    assert {key: value - rows["pd", "ippo", 0] for key, value in rows.items()} == {
+        ("pd", "ippo", 0): 0.0,
+        ("pd", "iql", 1): 70.0,
+        ("stag_hunt", "ippo", 0): 50.0,
+    }
+    assert sorted(zip(results.runs["task"], results.runs["population"], results.runs["seed"])) == sorted(rows)
+
+
+def test_a_record_goes_before_one_of_the_earlier_name(tmp_path: Path) -> None:
+    place = add_run(tmp_path, "pooled", 0, ("qmix", "qmix"), 0)
+    old = place / "run.json"
+    (place / "run.record").write_text(json.dumps({**json.loads(old.read_text()), "population": "renamed"}))
+    assert read_results(tmp_path).runs["population"].tolist() == ["renamed"]
 
 
 def test_interquartile_mean_and_its_interval() -> None:

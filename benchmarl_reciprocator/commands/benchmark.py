@@ -28,7 +28,7 @@ any other override goes to every run, as in python -m benchmarl.run; hydra/launc
 folder=<folder>: where the results go (default: benchmark_<suite>); suites can share a folder
 """
 WRITES = """
-<folder>/runs/<task>/<population>/seed_<n>/: the experiment, its checkpoints, config and record (run.json)
+<folder>/runs/<task>/<population>/seed_<n>/: the experiment, its checkpoints, config and record (run.record)
 <folder>/report/: tables, statistics and figures, see the command report; report.html opens in any browser
 The table of final scores is printed. A run that fails leaves its reason in failure.txt, and the exit code is 1.
 """

@@ -18,7 +18,7 @@ from benchmarl_reciprocator.agents.setup import algorithms_by_group, read_setup,
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
-from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.evaluation.layout import PROGRESS, record_of, runs_folder
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -184,7 +184,7 @@ def _frames(file: Path) -> int:
 
 def _read(file: Path, named: bool) -> Checkpoint:
     experiment = file.resolve().parent.parent
-    if not named and (experiment.parent / PROGRESS).is_file() and not (experiment.parent / RECORD).is_file():
+    if not named and (experiment.parent / PROGRESS).is_file() and record_of(experiment.parent) is None:
         raise ValueError("its run has not finished")
     setup = read_setup(file)
     task, options, algorithm, seed = setup.task, setup.options, setup.algorithm, setup.seed
@@ -214,8 +214,8 @@ def _read(file: Path, named: bool) -> Checkpoint:
 def _record(experiment: Path) -> dict[str, Any]:
     """What a suite noted of the run, in its folder or the one above; empty if it was none of a suite's."""
     for folder in (experiment, experiment.parent):
-        file = folder / RECORD
-        if file.is_file():
+        file = record_of(folder)
+        if file is not None:
             try:
                 record = json.loads(file.read_text())
                 return {"population": str(record["population"]), "seed": int(record["seed"])}

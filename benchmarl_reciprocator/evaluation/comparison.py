@@ -120,7 +120,7 @@ def compare(old: Results, new: Results, confidence: float = CONFIDENCE) -> Compa
     if not shared:
         raise ValueError("; ".join(found.refused))
     _sort_runs(found, old, new, set(refused))
-    ends = {"old": _ends(old.evaluations), "new": _ends(new.evaluations)}
+    ends = {"old": _ends(old), "new": _ends(new)}
     for key in shared:
         found.notes += _notes(key, _of(old.runs, key), _of(new.runs, key))
         identical = {seed for task, population, seed in found.identical if (task, population) == key}
@@ -274,9 +274,9 @@ def _measures(
     ]
 
 
-def _ends(evaluations: pd.DataFrame) -> pd.DataFrame:
+def _ends(results: Results) -> pd.DataFrame:
     """A row for each run: means over the last fifth of training, the return being the mean of all agents' returns."""
-    ends = final_rows(evaluations, by=RUN)
+    ends = final_rows(results.evaluations, by=RUN, runs=results.runs)
     if "utilitarian" in ends:
         ends[SCORE] = ends["utilitarian"].fillna(ends["return"])
     return ends

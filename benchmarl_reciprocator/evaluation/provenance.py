@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,16 +18,22 @@ PACKAGES = ("benchmarl-reciprocator", "benchmarl", "torchrl", "tensordict", "tor
 
 
 def setting() -> dict[str, Any]:
-    """Hardware, versions and git commit behind a result."""
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    """Hardware, versions and git commit behind a result. What cannot be found out is left out: it fails nothing."""
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "versions": versions(PACKAGES),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
     }
+
+
+def _commit() -> str | None:
+    """Of this package, where it is a git checkout and there is a git."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -53,5 +60,11 @@ def add_setting(file: Path, program: str) -> None:
         # Entered through the one command line, which has the command's name among its arguments.
         arguments = arguments[1:]
     now = {"command": " ".join([program, shlex.join(arguments)]).strip(), **setting()}
-    earlier = [entry for entry in json.loads(file.read_text()) if entry != now] if file.is_file() else []
-    file.write_text(json.dumps([*earlier, now], indent=1))
+    try:
+        earlier = list(json.loads(file.read_text())) if file.is_file() else []
+    except (ValueError, TypeError) as error:
+        kept = file.with_suffix(".unreadable")
+        file.rename(kept)
+        warnings.warn(f"{file} cannot be read ({error!r}): kept as {kept.name}, written anew", stacklevel=2)
+        earlier = []
+    file.write_text(json.dumps([*(entry for entry in earlier if entry != now), now], indent=1))

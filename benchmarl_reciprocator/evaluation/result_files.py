@@ -14,13 +14,15 @@ import pandas as pd
 from benchmarl.environments import task_config_registry
 
 from benchmarl_reciprocator.agents.setup import read_task_file
-from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD, runs_folder
+from benchmarl_reciprocator.evaluation.layout import PROGRESS, find_records, runs_folder
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 # What identifies a run in every table below.
 RUN = ["task", "population", "seed"]
 DIAGNOSTICS = "reciprocity_"
+# By which BenchMARL's JSON is nested.
+KEYS = ["environment", "task", "algorithm", "seed"]
 
 
 @dataclass
@@ -57,12 +59,12 @@ def read_results(folder: Path) -> Results:
     evaluations, diagnostics, runs, skipped = [], [], [], []
     recorded = set()
     folder = runs_folder(folder)
-    for file in sorted(folder.rglob(RECORD)):
+    for file in find_records(folder):
         try:
             record = json.loads(file.read_text())
             json_file = file.parent / record["json"]
             recorded.add(json_file.resolve())
-            frame = read_evaluations(json_file)
+            frame = _of_the_run(read_evaluations(json_file), record["seed"], json_file)
             names = {key: record[key] for key in RUN}
             run = {key: value for key, value in record.items() if key != "json"}
             run |= _task_of(json_file.parent, frame, record)
@@ -83,13 +85,14 @@ def read_results(folder: Path) -> Results:
         except ValueError as error:
             skipped.append(str(error))
             continue
-        names = {"task": frame["task"][0], "population": frame["algorithm"][0], "seed": int(frame["seed"][0])}
-        agents = n_agents(frame) * [names["population"]]
-        runs.append(
-            {**names, "frames": int(frame["frames"].max()), "agents": agents, **_task_of(file.parent, frame, {})}
-        )
-        evaluations.append(frame.drop(columns="environment").assign(**names))
-        diagnostics.append(_read_diagnostics(file.parent).assign(**names))
+        # One run, unless it went on as another or files were merged.
+        for (_, task, algorithm, seed), rows in frame.groupby(KEYS, sort=False):
+            names = {"task": task, "population": algorithm, "seed": int(seed)}
+            agents = n_agents(rows) * [algorithm]
+            frames = max(int(rows["frames"].max()), _frames_collected(file.parent))
+            runs.append({**names, "frames": frames, "agents": agents, **_task_of(file.parent, rows, {})})
+            evaluations.append(rows.drop(columns="environment").assign(**names))
+            diagnostics.append(_read_diagnostics(file.parent).assign(**names))
     results = Results(_concatenated(evaluations), _concatenated(diagnostics), pd.DataFrame(runs), skipped)
     return _told_apart(results)
 
@@ -98,8 +101,11 @@ def _task_of(experiment: Path, evaluations: pd.DataFrame, record: dict[str, Any]
     """Which task a run was on, its version and its measure of cooperation: of the run's record, else of the task's file
     in the experiment's folder, else of the registered task of that name.
     """
-    registered = f"{evaluations['environment'][0]}/{evaluations['task'][0]}".lower()
+    registered = f"{evaluations['environment'].iloc[0]}/{evaluations['task'].iloc[0]}".lower()
     written = record if "task_version" in record else read_task_file(experiment)
+    if written is not record and written is not None and written.get("task", registered) != registered:
+        # Of the task that the experiment began with.
+        written = None
     if written is None:
         measure = _registered_cooperation(registered)
         # Options may have taken it away.
@@ -112,6 +118,32 @@ def _task_of(experiment: Path, evaluations: pd.DataFrame, record: dict[str, Any]
         "task_version": version,
         "cooperation": CooperationMeasure(**measure) if measure else None,
     }
+
+
+def _of_the_run(evaluations: pd.DataFrame, seed: int, file: Path) -> pd.DataFrame:
+    """The rows of the run that a record is of.
+
+    Raises:
+        ValueError: if the record does not tell which they are.
+    """
+    rows = evaluations[evaluations["seed"] == seed].reset_index(drop=True)
+    kinds = rows[KEYS].drop_duplicates()
+    if len(kinds) != 1:
+        held = [f"{kind.task} by {kind.algorithm}" for kind in kinds.itertuples(index=False)]
+        raise ValueError(
+            f"{file} must hold one task and algorithm with seed {seed}, but holds {' and '.join(held) or 'none'}"
+        )
+    return rows
+
+
+def _frames_collected(experiment: Path) -> int:
+    """How many frames a run was trained on, by the CSV files of TorchRL's logger; 0 where they do not tell."""
+    for file in experiment.rglob("scalars/counters_total_frames.csv"):
+        try:
+            return int(pd.read_csv(file, names=["iteration", "value"])["value"].max())
+        except (OSError, ValueError):
+            continue
+    return 0
 
 
 @cache
@@ -202,17 +234,39 @@ def _read_diagnostics(experiment: Path) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("iteration").reset_index() if columns else pd.DataFrame()
 
 
-def final_rows(evaluations: pd.DataFrame, by: list[str], share: float = 0.2) -> pd.DataFrame:
-    """Mean over the last evaluations of every run.
+def final_rows(
+    evaluations: pd.DataFrame, by: list[str], share: float = 0.2, runs: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Mean over the last evaluations of every run; over its last one where it was not evaluated at its end.
 
     Args:
         evaluations (DataFrame): of one or more runs.
         by (list of str): the columns that tell runs apart.
         share (float): which share of the frames counts as the end.
+        runs (DataFrame, optional): the ``frames`` that every run was trained on; default: those of its last evaluation.
 
     Returns:
         DataFrame: a row for each run.
     """
     last = evaluations.groupby(by, sort=False)["frames"].transform("max")
-    end = evaluations[evaluations["frames"] > (1 - share) * last]
+    trained = last
+    if runs is not None and len(evaluations):
+        told = evaluations[by].merge(runs[[*by, "frames"]].drop_duplicates(by), on=by, how="left")["frames"]
+        trained = told.set_axis(evaluations.index).fillna(last).clip(lower=last)
+    # No evaluation may be that late.
+    start = ((1 - share) * trained).where(last > (1 - share) * trained, last - 1)
+    end = evaluations[evaluations["frames"] > start]
     return end.groupby(by, sort=False).mean(numeric_only=True).reset_index()
+
+
+def evaluated_too_early(results: Results) -> list[str]:
+    """Runs that were not evaluated when their training was over, a line each: their scores are of before."""
+    if results.runs.empty or results.evaluations.empty:
+        return []
+    last = results.evaluations.groupby(RUN)["frames"].max()
+    return [
+        f"{task}, {population}, seed {seed}: last evaluated at frame {int(last[task, population, seed]):,} of "
+        f"{int(frames):,}"
+        for task, population, seed, frames in results.runs[[*RUN, "frames"]].itertuples(index=False, name=None)
+        if (task, population, seed) in last.index and last[task, population, seed] < frames
+    ]

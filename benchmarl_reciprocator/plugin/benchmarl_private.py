@@ -121,6 +121,34 @@ def results_of(json_writer: Any) -> dict[str, Any]:
     return json_writer.data
 
 
+def choose_steps(json_writer: Any, choose: Callable[[dict[str, Any], int], int]) -> None:
+    """Choose the numbers under which ``Logger.json_writer`` writes evaluations, in place of the
+    ``total_frames // evaluation_interval`` that its callers hand to ``write``, which overwrites the last evaluation by
+    one that comes off the interval (benchmarl 1.5.2).
+
+    Args:
+        json_writer (JsonWriter): of an experiment.
+        choose (callable): gets ``JsonWriter.run_data``, which holds what was written by ``step_<number>``, and the
+            frames collected so far; gives the number.
+    """
+    write = json_writer.write
+
+    def chosen(total_frames: int, metrics: dict[str, Any], evaluation_step: int) -> None:
+        write(total_frames=total_frames, metrics=metrics, evaluation_step=choose(json_writer.run_data, total_frames))
+
+    json_writer.write = chosen
+
+
+def collect_without_end(collector: Any) -> None:
+    """Let a collector yield as often as it is asked: its ``total_frames`` (torchrl 0.11.1)."""
+    collector.total_frames = float("inf")
+
+
+def drop_videos(logger: Any) -> None:
+    """Let a TorchRL logger take videos without doing anything with them: its ``log_video`` (torchrl 0.11.1)."""
+    logger.log_video = lambda *_, **__: None
+
+
 def encodes_videos(logger: Any) -> bool:
     """Whether TorchRL's csv logger encodes videos as mp4, its ``video_format`` (torchrl 0.11.1)."""
     return isinstance(logger, CSVLogger) and logger.video_format == "mp4"

@@ -36,6 +36,12 @@ from benchmarl_reciprocator.extensions import (
     warn_of,
 )
 from benchmarl_reciprocator.plugin.benchmarl_private import add_callback, declare_task_options, hook_into_setup
+from benchmarl_reciprocator.plugin.checks import (
+    refuse_another_checkpoint,
+    refuse_evaluation_that_never_comes,
+    refuse_missing_loggers,
+)
+from benchmarl_reciprocator.plugin.schedule import Schedule, settle_schedule
 from benchmarl_reciprocator.plugin.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
     SocialDilemmaClass,
@@ -166,7 +172,10 @@ def _register_what_ships() -> None:
     }
     for name in shipped_tasks():
         _add_task(importlib.import_module(modules[name]), name, SocialDilemmaTask[name.upper()])
-    hook_into_setup(before=(_refuse_a_model, _settle_the_grouping), after=(_attach_callback,))
+    hook_into_setup(
+        before=(refuse_missing_loggers, _refuse_what_would_fail, _settle_the_grouping, _settle_the_schedule),
+        after=(_attach_callbacks,),
+    )
 
 
 def _register_what_is_declared() -> bool:
@@ -261,23 +270,42 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
     ConfigStore.instance().store(name=f"{ENVIRONMENT}_{name}_config", group="task", node=module.TaskConfig)
 
 
-def _refuse_a_model(experiment: Experiment) -> None:
-    """Raise if a model cannot take what the agents of a social dilemma observe."""
+def _refuse_what_would_fail(experiment: Experiment) -> None:
+    """Raise if a model cannot take what the agents of a social dilemma observe, or the experiment could not go on or
+    evaluate.
+    """
     if isinstance(experiment.task, SocialDilemmaClass):
         experiment.task.check_model("model", experiment.model_config)
         if experiment.algorithm_config.has_critic():
             experiment.task.check_model("model@critic_model", experiment.critic_model_config)
+        refuse_evaluation_that_never_comes(experiment)
 
 
 def _settle_the_grouping(experiment: Experiment) -> None:
     """Pick a social dilemma's grouping by the algorithm where it is left to it, before it is saved."""
     if isinstance(experiment.task, SocialDilemmaClass):
         experiment.task = experiment.task.for_algorithm(needs_joint_group(experiment.algorithm_config))
+        refuse_another_checkpoint(experiment)
 
 
-def _attach_callback(experiment: Experiment) -> None:
-    """Attach :class:`TaskCallback` to experiments on social dilemmas, whatever the algorithm: the task's measures
-    belong in the evaluation JSON of the stock algorithms too. After the callbacks were saved, else it would come twice.
+def _settle_the_schedule(experiment: Experiment) -> None:
+    """Let experiments on social dilemmas, and those that ask for a :class:`Schedule`, go by the frames that they
+    collect.
+    """
+    if isinstance(experiment.task, SocialDilemmaClass) or _has_schedule(experiment):
+        settle_schedule(experiment)
+
+
+def _attach_callbacks(experiment: Experiment) -> None:
+    """Attach :class:`TaskCallback` and :class:`Schedule` to experiments on social dilemmas, whatever the algorithm: the
+    task's measures belong in the evaluation JSON of the stock algorithms too. After the callbacks were saved, else they
+    would come twice.
     """
     if isinstance(experiment.task, SocialDilemmaClass):
         add_callback(experiment, TaskCallback())
+        if not _has_schedule(experiment):
+            add_callback(experiment, Schedule())
+
+
+def _has_schedule(experiment: Experiment) -> bool:
+    return any(isinstance(callback, Schedule) for callback in experiment.callbacks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from tensordict import TensorDictBase
 
 from benchmarl_reciprocator.agents.setup import algorithms_by_group, write_task_file
 from benchmarl_reciprocator.extensions import declared, own_package, package_of, provider_of
-from benchmarl_reciprocator.plugin.benchmarl_private import encodes_videos, keep_videos_as_tensors, results_of
+from benchmarl_reciprocator.plugin.benchmarl_private import (
+    drop_videos,
+    encodes_videos,
+    keep_videos_as_tensors,
+    results_of,
+)
 
 
 class GroupingWarning(UserWarning):
@@ -98,13 +104,14 @@ class TaskCallback(Callback):
             )
 
     def _save_videos_as_can_be(self) -> None:
-        """Let TorchRL's csv logger keep evaluation videos as tensors where it cannot encode them, which would end the
-        run at the first evaluation.
+        """Let loggers do with evaluation videos what they can, and say so: one that cannot encode them would end the
+        run at its first evaluation. TorchRL's csv logger keeps them as tensors, others leave them out.
         """
         experiment = self.experiment
         if not (experiment.config.render and experiment.task.has_render(experiment.test_env)):
             return
         reason = _why_no_mp4()
+        without: dict[str, str] = {}
         for logger in experiment.logger.loggers:
             if encodes_videos(logger) and reason:
                 keep_videos_as_tensors(logger)
@@ -113,15 +120,32 @@ class TaskCallback(Callback):
                     f"({reason}). A GIF: benchmarl-reciprocator animate <checkpoint> <file.gif>",
                     stacklevel=2,
                 )
+            needs = _what_videos_lack(type(logger).__name__, reason)
+            if needs is not None:
+                drop_videos(logger)
+                without[type(logger).__name__] = needs
+        if without:
+            lacking = ", ".join(f"{name} needs {needs}" for name, needs in without.items())
+            warnings.warn(
+                f"experiment.render=true, but evaluation videos are left out where they cannot be encoded: {lacking}. "
+                "Install it, or set experiment.render=false",
+                stacklevel=2,
+            )
+        if len(without) == len(experiment.logger.loggers):
+            # Nobody would see what is drawn.
+            experiment.config.render = False
 
     def _keep_earlier_results(self) -> None:
-        """Go on with the JSON of a resumed run, which BenchMARL would start anew."""
+        """Go on with the JSON of a resumed run, which BenchMARL would start anew: with what it holds of the same task
+        and algorithm.
+        """
         writer = self.experiment.logger.json_writer
         if self.experiment.config.restore_file is None or writer is None:
             return
         try:
             with open(writer.path) as file:
-                _merge_into(results_of(writer), json.load(file))
+                earlier = json.load(file)
+            _merge_into(results_of(writer), earlier)
         except FileNotFoundError:
             return
         except json.JSONDecodeError as error:
@@ -151,11 +175,25 @@ def _why_no_mp4() -> str | None:
     return None
 
 
+def _what_videos_lack(logger: str, why_no_mp4: str | None) -> str | None:
+    """What a logger of TorchRL's, by the name of its class, needs for videos that is not installed (torchrl 0.11.1)."""
+    if logger in ("WandbLogger", "TensorboardLogger"):
+        return "moviepy" if find_spec("moviepy") is None else None
+    return f"torchvision with write_video and av ({why_no_mp4})" if logger == "MLFlowLogger" and why_no_mp4 else None
+
+
 def _merge_into(ours: dict[str, Any], earlier: dict[str, Any]) -> None:
-    """Add all that ``earlier`` holds and ``ours`` does not, at every level of nesting."""
+    """Add what ``earlier`` holds of the seeds of our task and algorithm, and ``ours`` does not."""
+    for environment, tasks in ours.items():
+        for task, algorithms in tasks.items():
+            for algorithm, seeds in algorithms.items():
+                _add_missing(seeds, earlier.get(environment, {}).get(task, {}).get(algorithm, {}))
+
+
+def _add_missing(ours: dict[str, Any], earlier: dict[str, Any]) -> None:
     for key, value in earlier.items():
         if isinstance(value, dict) and isinstance(ours.get(key), dict):
-            _merge_into(ours[key], value)
+            _add_missing(ours[key], value)
         else:
             ours.setdefault(key, value)
 

@@ -58,12 +58,13 @@ def show(folder: Path, runs: Sequence[Run]) -> str:
     """
     order = {run.population: place for place, run in enumerate(runs)}
     seed = runs[0].seed
-    evaluations = read_results(folder).evaluations
+    results = read_results(folder)
+    evaluations = results.evaluations
     evaluations = evaluations[(evaluations["seed"] == seed) & evaluations["population"].isin(order)]
     found = {one.population: one for one in find_checkpoints([folder]) if one.seed == seed and one.population in order}
     checkpoints = [found[population] for population in order]
     steps = int(checkpoints[0].task.config["max_steps"])
-    ends = final_rows(evaluations, by=RUN).set_index("population").loc[list(order)]
+    ends = final_rows(evaluations, by=RUN, runs=results.runs).set_index("population").loc[list(order)]
     draw_curve(evaluations, list(order), steps, folder / "curve")
     draw_play(checkpoints, folder / "play.png", seed)
     title = "Two populations in the prisoner's dilemma"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarl.experiment import Experiment
+from benchmarl.experiment import Experiment, ExperimentConfig
 from benchmarl.experiment.callback import Callback
 from benchmarl.hydra_config import load_experiment_from_hydra
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +20,10 @@ from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
 from benchmarl_reciprocator.plugin.registration import register
+from benchmarl_reciprocator.plugin.schedule import Schedule
 
+# What a run needs of its experiment so that there is something to record and to report when it has finished.
+NEEDED = {"create_json": True, "evaluation": True, "save_folder": None, "restore_file": None}
 # How often in a run its state is saved, so that a killed one goes on from there.
 CHECKPOINTS = 5
 
@@ -70,25 +73,50 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
         experiment = _resumed(folder)
         resumed = experiment is not None
         if experiment is None:
-            callbacks = [Bookkeeping(folder / PROGRESS)]
+            # Of a social dilemma every experiment has a schedule; other tasks of BenchMARL can be in a suite too.
+            callbacks = [Bookkeeping(folder / PROGRESS), Schedule()]
             experiment = load_experiment_from_hydra(cfg, task_name=choices["task"], callbacks=callbacks)
+        # Now, so that nothing of it can fail when the work is done.
+        record = _record(experiment, folder, cfg, choices)
         experiment.run()
-    groups = experiment.group_map
-    assign = getattr(experiment.algorithm_config, "assign", None)
-    algorithms = assign(groups) if assign is not None else dict.fromkeys(groups, choices["algorithm"])
-    record = {
-        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=False)),
-        "agents": [algorithms[group] for group, agents in groups.items() for _ in agents],
-        "seed": cfg.seed,
-        "json": str(Path(experiment.logger.json_writer.path).relative_to(folder)),
+    record |= {
         "frames": experiment.total_frames,
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "resumed": resumed,
+    }
+    write_json(folder / RECORD, record)
+
+
+def refuse_what_cannot_be_recorded(config: ExperimentConfig) -> None:
+    """Raise if a run of a suite would have nothing to record at its end.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for key, needed in NEEDED.items():
+        value = getattr(config, key)
+        if value != needed:
+            must_be = "null" if needed is None else str(needed).lower()
+            raise ValueError(
+                f"experiment.{key} must be {must_be} in a suite, which evaluates, saves and resumes every run in a "
+                f"folder of its own, but is {value!r}"
+            )
+
+
+def _record(experiment: Experiment, folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of a run when it begins."""
+    groups = experiment.group_map
+    assign = getattr(experiment.algorithm_config, "assign", None)
+    algorithms = assign(groups) if assign is not None else dict.fromkeys(groups, choices["algorithm"])
+    return {
+        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=False)),
+        "agents": [algorithms[group] for group, agents in groups.items() for _ in agents],
+        "seed": cfg.seed,
+        "json": str(Path(experiment.logger.json_writer.path).relative_to(folder)),
         **_of_the_task(Path(experiment.folder_name)),
         **setting(),
     }
-    write_json(folder / RECORD, record)
 
 
 def _of_the_task(experiment_folder: Path) -> dict[str, Any]:

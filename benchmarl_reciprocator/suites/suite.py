@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, RECORD
+from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, record_of
 from benchmarl_reciprocator.evaluation.records import slug
 
 
@@ -85,8 +85,9 @@ def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict
 def is_done(folder: Path, run: Run) -> bool:
     """Whether ``run`` has finished in ``folder``, the suite's ``runs/``. A half-written record does not count."""
     place = folder / run.folder
+    record = record_of(place)
     try:
-        return (place / json.loads((place / RECORD).read_text())["json"]).is_file()
+        return record is not None and (place / json.loads(record.read_text())["json"]).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

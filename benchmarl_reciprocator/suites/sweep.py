@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from benchmarl_reciprocator.evaluation.layout import FAILURE
-from benchmarl_reciprocator.suites.run import run
+from benchmarl_reciprocator.plugin.schedule import settle_frames
+from benchmarl_reciprocator.suites.run import refuse_what_cannot_be_recorded, run
 from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
 
 CONFIG = "benchmark"
@@ -157,6 +159,7 @@ def sweep(
     missing = [one for one in runs if not is_done(folder / "runs", one)]
     iterations = _checked(config_loader, config, missing, folder)
     returned: Sequence[Any] = []
+    _refuse_unless_writable(folder)
     if missing:
         total = sum(iterations[one.task, one.population] for one in missing)
         with _progress(folder / "runs", missing, total, describe):
@@ -219,12 +222,30 @@ def _checked(config_loader: Any, config: DictConfig, runs: Sequence[Run], folder
         try:
             cfg = config_loader.load_sweep_config(config, _job(one, folder))
             on_policy = load_algorithm_config_from_hydra(cfg.algorithm).on_policy()
-            iterations[kind] = load_experiment_config_from_hydra(cfg.experiment).get_max_n_iters(on_policy)
+            experiment = load_experiment_config_from_hydra(cfg.experiment)
+            refuse_what_cannot_be_recorded(experiment)
+            settle_frames(experiment, on_policy)
+            iterations[kind] = experiment.get_max_n_iters(on_policy)
         except (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
             errors.append(f"{one.task}, {one.population} ({' '.join(one.overrides)}): {error}")
     if errors:
         raise ValueError("\n".join(["these runs cannot be composed, nothing was started:", *errors]))
     return iterations
+
+
+def _refuse_unless_writable(folder: Path) -> None:
+    """Raise if nothing can be written into the suite's folder, whether or not there are runs to be done: the report
+    goes there too.
+
+    Raises:
+        ValueError: before anything is started.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"folder must be one that can be written, but is {str(folder)!r} ({error})") from error
 
 
 def runs_finished(folder: Path, runs: Sequence[Run]) -> str:

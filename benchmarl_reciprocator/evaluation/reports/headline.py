@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarl_reciprocator.evaluation.reports.study import Study, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed
+from benchmarl_reciprocator.evaluation.result_files import evaluated_too_early
 from benchmarl_reciprocator.evaluation.sections import Block, Bullets, Measured, Paragraph, Table
 from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, difference, within_noise_of_the_best
 
@@ -14,6 +15,8 @@ from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, difference, 
 ENOUGH_SEEDS = 5
 # Below this share of its range a measure of cooperation says that nobody cooperates.
 SOME = 0.1
+# The section on runs whose scores are of before their end.
+TOO_EARLY = "Not evaluated at the end"
 # More populations than these are not named one by one.
 NAMED = 4
 
@@ -47,6 +50,10 @@ def headline(study: Study, failed: int = 0) -> list[Block]:
     if failed:
         were = "run is" if failed == 1 else "runs are"
         blocks.append(Paragraph(f"**{failed} {were} missing:** see *Failed runs*."))
+    early = len(evaluated_too_early(study.results))
+    if early:
+        were = "run was" if early == 1 else "runs were"
+        blocks.append(Paragraph(f"**{early} {were} not evaluated at the end of training:** see *{TOO_EARLY}*."))
     return blocks
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_sections
 from benchmarl_reciprocator.evaluation.reports.beside import sections_beside
 from benchmarl_reciprocator.evaluation.reports.curves import curve_sections, diagnostic_sections
-from benchmarl_reciprocator.evaluation.reports.headline import headline, overview
+from benchmarl_reciprocator.evaluation.reports.headline import TOO_EARLY, headline, overview
 from benchmarl_reciprocator.evaluation.reports.scores import score_sections
 from benchmarl_reciprocator.evaluation.reports.setting import setting_sections
 from benchmarl_reciprocator.evaluation.reports.study import Study, study
-from benchmarl_reciprocator.evaluation.result_files import Results, read_results
+from benchmarl_reciprocator.evaluation.result_files import Results, evaluated_too_early, read_results
 from benchmarl_reciprocator.evaluation.sections import (
     Bullets,
     Paragraph,
@@ -47,9 +47,10 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
     results = read_results(folder)
     sections, of_scores = [Section(TITLE, [Paragraph("no run has finished")], level=1)], []
     left_out: list[str] = []
+    early: list[str] = []
     if not results.runs.empty:
         of = study(results)
-        left_out = of.left_out
+        left_out, early = of.left_out, evaluated_too_early(of.results)
         of_scores = score_sections(of)
         sections = _sections(of, of_scores, len(failures), output)
         _write_data(of, folder, output)
@@ -57,6 +58,7 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
     sections[-1:-1] = further if len(sections) > 1 else []
     for title, entries in (
         ("Failed runs", failures),
+        (TOO_EARLY, early),
         ("Left out: other versions of a task", left_out),
         ("Files that could not be read", [*results.skipped, *unread]),
     ):

@@ -182,7 +182,7 @@ def _of_one_version(results: Results) -> tuple[Results, list[str]]:
 
 
 def _final(results: Results) -> pd.DataFrame:
-    final = final_rows(results.evaluations, by=RUN)
+    final = final_rows(results.evaluations, by=RUN, runs=results.runs)
     scores = final["return"]
     final["score"] = final["utilitarian"].fillna(scores) if "utilitarian" in final else scores
     seats = [column for column in final if (match := SEAT.fullmatch(column)) and match[2] == "return"]
