@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.records import slug
 from benchmarl_reciprocator.evaluation.reports.study import MARK, SEAT, Study, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, plain
 from benchmarl_reciprocator.evaluation.sections import Block, Cell, Paragraph, Section, Table
@@ -66,7 +65,7 @@ def _scores(study: Study, task: str) -> Table:
         rows.append({**row, "seeds": str(len(ends))})
     scores = study.scores(task, "score")
     best = within_noise_of_the_best({name: scores[name] for name in study.selfish(populations)})
-    return _table(rows, f"scores_{slug(task)}", [populations.index(name) for name in best])
+    return _table(rows, f"scores_{study.files[task]}", [populations.index(name) for name in best])
 
 
 def _table(rows: list[dict[str, Cell]], name: str, best: list[int] | None = None) -> Table:
@@ -92,7 +91,7 @@ def _roles(study: Study, task: str) -> Table:
                 by_seat = _mean_of_seats(ends, seats, measure.metric)
                 row[measure.label] = measured(by_seat, (measure.low, measure.high))
             rows.append(row)
-    return _table(rows, f"roles_{slug(task)}")
+    return _table(rows, f"roles_{study.files[task]}")
 
 
 def _mean_of_seats(ends: pd.DataFrame, seats: list[int], metric: str) -> pd.Series:
@@ -118,7 +117,7 @@ def _further(study: Study, task: str) -> list[Block]:
     ]
     return [
         Paragraph(f"Further measures, means over agents; of each agent they are {files}:"),
-        _table(rows, f"further_{slug(task)}"),
+        _table(rows, f"further_{study.files[task]}"),
     ]
 
 
