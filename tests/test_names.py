@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,15 @@ from omegaconf import OmegaConf
 from benchmarl_reciprocator.commands import benchmark
 from benchmarl_reciprocator.evaluation.layout import RECORD
 from benchmarl_reciprocator.evaluation.records import file_names, slug
+from benchmarl_reciprocator.evaluation.sections import (
+    Measured,
+    Section,
+    Table,
+    literal,
+    render_html,
+    render_markdown,
+    unmarked,
+)
 from benchmarl_reciprocator.suites.suite import Run, expand, told_apart
 from benchmarl_reciprocator.suites.sweep import quoted
 
@@ -98,3 +109,31 @@ def test_files_of_names_do_not_meet() -> None:
     files = file_names(["pd", "lr 1", "lr_1", "LR 1", "ε"])
     assert files["pd"] == "pd" and files["lr 1"] == "lr_1" and files["ε"] == "ε"
     assert len(set(files.values())) == 5
+
+
+def test_names_are_shown_as_they_are_and_in_their_own_column() -> None:
+    for name in ("a|b", "a\\|b", "*a*", "[a](b)", "`a`", "_a_", "<b>a</b>", "a_b", "two\nlines"):
+        shown = " ".join(name.split())
+        table = Table(["population", "return"], [[literal(name), Measured(1.0)]], best=[0])
+        section = Section("Title", [table])
+        # The last row of the markdown, its cells split at what is no part of a name.
+        row = render_markdown([section]).splitlines()[-1]
+        assert len(re.split(r"(?<!\\)(?:\\\\)*\|", row)) == 4, row
+        page = render_html([Section("Head"), section], Path())
+        (cell,) = re.findall(r'<th scope="row">(.*?)</th>', page)
+        assert html.unescape(cell) == shown
+        assert unmarked(literal(name)) == shown
+
+
+def test_populations_and_tasks_that_look_alike_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = suite_of(tmp_path, {"lr_1": "ippo", "lr 1": "mappo", "a|b": ["algorithm=ippo", "algorithm.lmbda=0.8"]})
+    file = tmp_path / "conf" / "suite" / "mine.yaml"
+    suite = yaml.safe_load(file.read_text(encoding="utf-8"))
+    file.write_text(yaml.safe_dump({**suite, "tasks": {name: suite["tasks"]["pd"] for name in ("my_pd", "my pd")}}))
+    folder = tmp_path / "suite"
+    assert benchmark.main([*arguments, f"folder={folder}"]) == 0, capsys.readouterr().err
+    tables = [pd.read_csv(table) for table in (folder / "report").glob("scores_*.csv")]
+    assert len(tables) == 2
+    assert all(sorted(table["population"]) == ["a|b", "lr 1", "lr_1"] for table in tables)
+    page = (folder / "report" / "report.html").read_text()
+    assert ">My pd (my_pd)</h3>" in page and ">My pd (my pd)</h3>" in page

@@ -202,9 +202,10 @@ def meet(
         dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
         their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
     """
-    torch.manual_seed(seed)
-    env.set_seed(seed)
-    trajectories, valid = play(env, agents)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        env.set_seed(seed)
+        trajectories, valid = play(env, agents)
     scores = returns(trajectories, valid).double()
     steps = valid.sum().item() / len(scores)
     by_agent = scores.mean(0)

@@ -27,7 +27,15 @@ from benchmarl_reciprocator.evaluation.pairings import contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.evaluation.reports.words import title_of, told
-from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Paragraph, Section, Table, write_sections
+from benchmarl_reciprocator.evaluation.sections import (
+    Cell,
+    Measured,
+    Paragraph,
+    Section,
+    Table,
+    literal,
+    write_sections,
+)
 from benchmarl_reciprocator.evaluation.statistics import mean_interval
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
@@ -210,9 +218,10 @@ def _match(one: axelrod.Player, other: axelrod.Player, repetitions: int, **rules
     """
     scores, cooperation, turns = np.zeros(2), np.zeros(2), 0
     for repetition in range(repetitions):
-        torch.manual_seed(repetition)
         played = axelrod.Match((one, other), seed=repetition, **rules)
-        turns += len(played.play())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(repetition)
+            turns += len(played.play())
         scores += played.final_score()
         cooperation += played.cooperation()
     return {"scores": (scores / turns).tolist(), "cooperation": (cooperation / turns).tolist()}
@@ -298,7 +307,7 @@ def tournament_sections(table: pd.DataFrame, task: SocialDilemmaClass, setting: 
             Measured(*mean_interval(cell[column])) for column in ("score_per_turn", "cooperation", "score_with_itself")
         ]
         rank = Measured(*mean_interval(cell["rank"]), digits=1)
-        rows.append([name, rank, f"{cell['rank'].min()}, {cell['rank'].max()}", *numbers, str(len(cell))])
+        rows.append([literal(name), rank, f"{cell['rank'].min()}, {cell['rank'].max()}", *numbers, str(len(cell))])
     # A strategy's score in the mean over the tournaments: in each it met another trained agent.
     everybody = table.groupby("player")[["score_per_turn", "cooperation"]].mean().sort_values("score_per_turn")[::-1]
     names = set(trained["player"])
@@ -309,7 +318,7 @@ def tournament_sections(table: pd.DataFrame, task: SocialDilemmaClass, setting: 
         f"{setting['repetitions']} repetitions, the task's payoffs. Mean [95% bootstrap interval over seeds]."
     )
     columns = [f"rank of {size}", "best and worst rank", "score per turn", "cooperation rate", "score with itself"]
-    ranked = [[name, *(Measured(value) for value in values)] for name, *values in everybody.itertuples()]
+    ranked = [[literal(name), *(Measured(value) for value in values)] for name, *values in everybody.itertuples()]
     own = [index for index, name in enumerate(everybody.index) if name in names]
     return [
         Section(

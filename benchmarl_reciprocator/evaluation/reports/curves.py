@@ -10,7 +10,7 @@ from benchmarl_reciprocator.evaluation.figures import plot_curves
 from benchmarl_reciprocator.evaluation.reports.scores import OUTCOMES
 from benchmarl_reciprocator.evaluation.reports.study import Study
 from benchmarl_reciprocator.evaluation.result_files import RUN
-from benchmarl_reciprocator.evaluation.sections import Figure, Paragraph, Section
+from benchmarl_reciprocator.evaluation.sections import Figure, Paragraph, Section, literal
 
 DIAGNOSTICS = {
     "influence": "value influence (reward)",
@@ -37,7 +37,7 @@ def curve_sections(study: Study, output: Path) -> list[Section]:
         file = output / f"curves_{study.files[task]}"
         title = study.title(task)
         plot_curves(rows, measures, study.styles, "frames", file, title, {score: study.bounds(task)})
-        figures.append(Figure(f"{file.name}.png", f"{title} over training"))
+        figures.append(Figure(f"{file.name}.png", f"{literal(title)} over training"))
     return [Section("Over training", figures)]
 
 
@@ -58,6 +58,6 @@ def diagnostic_sections(study: Study, output: Path) -> list[Section]:
         file = output / f"diagnostics_{study.files[task]}"
         title = study.title(task)
         plot_curves(shown, DIAGNOSTICS, study.styles, "iteration", file, title)
-        figures.append(Figure(f"{file.name}.png", f"Diagnostics of {title}"))
+        figures.append(Figure(f"{file.name}.png", f"Diagnostics of {literal(title)}"))
     text = Paragraph("Means over pairs of agents, of sizes (influence, balance).")
     return [Section("Inside the Reciprocator", [text, *figures])]

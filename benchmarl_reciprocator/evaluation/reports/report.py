@@ -22,6 +22,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     Paragraph,
     Section,
     Table,
+    literal,
     render_html,
     render_markdown,
 )
@@ -61,7 +62,7 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
         ("Files that could not be read", [*results.skipped, *unread]),
     ):
         if entries:
-            sections.append(Section(title, [Bullets(list(entries))]))
+            sections.append(Section(title, [Bullets([literal(entry) for entry in entries])]))
     for table in (block for section in sections for block in section.blocks if isinstance(block, Table)):
         if table.name:
             write_table(table, output / table.name)

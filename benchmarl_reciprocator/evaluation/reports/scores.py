@@ -57,7 +57,7 @@ def _scores(study: Study, task: str) -> Table:
     populations = study.populations_on(task)
     for population in populations:
         ends = study.ends_of(task, population)
-        row: dict[str, Cell] = {"population": study.label(population), "return": measured(ends["score"])}
+        row: dict[str, Cell] = {"population": study.named(population), "return": measured(ends["score"])}
         if measure is not None:
             row[measure.label] = measured(ends[measure.metric], (measure.low, measure.high))
         row["worst-off agent"] = measured(ends["worst_off"])
@@ -85,7 +85,7 @@ def _roles(study: Study, task: str) -> Table:
         ends = study.ends_of(task, population)
         for role in dict.fromkeys(agents) if len(set(agents)) > 1 else ():
             seats = [seat for seat, agent in enumerate(agents) if agent == role]
-            row: dict[str, Cell] = {"population": study.label(population), "role": plain(role)}
+            row: dict[str, Cell] = {"population": study.named(population), "role": plain(role)}
             row |= {"agents": str(len(seats)), "return": measured(_mean_of_seats(ends, seats, "return"))}
             if measure is not None:
                 by_seat = _mean_of_seats(ends, seats, measure.metric)
@@ -110,7 +110,7 @@ def _further(study: Study, task: str) -> list[Block]:
         return [Paragraph(f"{counted(len(further), 'further measure')} of the task are {files}.")]
     rows: list[dict[str, Cell]] = [
         {
-            "population": study.label(population),
+            "population": study.named(population),
             **{plain(name): measured(of[population]) for name, of in further.items()},
         }
         for population in study.populations_on(task)

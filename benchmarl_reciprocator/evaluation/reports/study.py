@@ -17,7 +17,7 @@ from benchmarl_reciprocator.evaluation.figures import population_styles
 from benchmarl_reciprocator.evaluation.records import file_names
 from benchmarl_reciprocator.evaluation.reports.words import plain, title_of
 from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
-from benchmarl_reciprocator.evaluation.sections import Measured
+from benchmarl_reciprocator.evaluation.sections import Measured, literal
 from benchmarl_reciprocator.evaluation.statistics import interquartile_mean
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
@@ -59,6 +59,10 @@ class Study:
         alike = [one for one in self.populations if plain(one) == plain(population)]
         name = plain(population) if len(alike) == 1 else population
         return name + (MARK if population in self.references else "")
+
+    def named(self, population: str) -> str:
+        """:meth:`label` as inline markdown."""
+        return literal(self.label(population))
 
     @property
     def labels(self) -> dict[str, str]:
