@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmarl_reciprocator.commands import benchmark
+from benchmarl_reciprocator.commands import benchmark, crossplay, exploitability, tournament
 from benchmarl_reciprocator.evaluation.layout import RECORD
 from benchmarl_reciprocator.evaluation.locks import InUseError, in_use, locked
 
@@ -95,3 +96,16 @@ def test_a_run_that_is_alive_is_left_to_the_process_that_is_at_it(
         if first.poll() is None:
             os.kill(first.pid, signal.SIGKILL)
             first.wait()
+
+
+@pytest.mark.parametrize("command", [crossplay.main, exploitability.main, tournament.main])
+def test_a_folder_of_results_is_written_by_one_command_at_a_time(
+    command: Callable[[list[str]], int], checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = [str(checkpoints / "runs" / "recip_seed_0"), f"--output={tmp_path}"]
+    with locked(tmp_path), pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 2
+    said = f"--output must be a folder that nobody writes to, but {tmp_path} is in use by process {os.getpid()}"
+    assert said in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK, OWNER = "lock", "lock_owner.txt"
+LOCK, OWNER = ".lock", ".lock_owner"
 
 
 class InUseError(ValueError):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
+from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.pairings import contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
@@ -165,35 +166,36 @@ def tournament(
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
     game_of(task)
     folder = output or Path("tournament") / task.name.lower()
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    options: MatrixGameOptions = task.options
-    turns = turns or options.max_steps
-    setting = {
-        "task": task.name.lower(),
-        "options": task.config,
-        "turns": turns,
-        "repetitions": repetitions,
-        "strategies": strategies,
-        "axelrod": axelrod.__version__,
-    }
-    rules = rules_of(task, turns)
-    if rules["noise"] or rules["prob_end"]:
-        setting |= {key: rules[key] for key in ("noise", "prob_end")}
-    match = partial(_match, repetitions=repetitions, **rules)
-    library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
-    among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
-    rows = []
-    entries = [(one, seed) for one in contestants_of(checkpoints) for seed in one.checkpoints]
-    for contestant, seed in tqdm(entries, unit="agent"):
-        checkpoint = contestant.checkpoints[seed]
-        identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
-        played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
-        record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
-        rows += ranking(contestant.name, seed, record, among)
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
-    text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
-    add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
+    with locked(folder):
+        (folder / "records").mkdir(parents=True, exist_ok=True)
+        options: MatrixGameOptions = task.options
+        turns = turns or options.max_steps
+        setting = {
+            "task": task.name.lower(),
+            "options": task.config,
+            "turns": turns,
+            "repetitions": repetitions,
+            "strategies": strategies,
+            "axelrod": axelrod.__version__,
+        }
+        rules = rules_of(task, turns)
+        if rules["noise"] or rules["prob_end"]:
+            setting |= {key: rules[key] for key in ("noise", "prob_end")}
+        match = partial(_match, repetitions=repetitions, **rules)
+        library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
+        among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
+        rows = []
+        entries = [(one, seed) for one in contestants_of(checkpoints, [*library, ITSELF]) for seed in one.checkpoints]
+        for contestant, seed in tqdm(entries, unit="agent"):
+            checkpoint = contestant.checkpoints[seed]
+            identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
+            played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
+            record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
+            rows += ranking(contestant.name, seed, record, among)
+        table = pd.DataFrame(rows)
+        table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
+        text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
+        add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
     return folder, text
 
 
