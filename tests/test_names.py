@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +140,20 @@ def test_populations_and_tasks_that_look_alike_are_told_apart(tmp_path: Path, ca
     assert all(sorted(table["population"]) == ["a|b", "lr 1", "lr_1"] for table in tables)
     page = (folder / "report" / "report.html").read_text()
     assert ">My pd (my_pd)</h3>" in page and ">My pd (my pd)</h3>" in page
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    code = r"""
+import sys
+from pathlib import Path
+from benchmarl_reciprocator.evaluation.sections import Section, Table, write_sections
+from benchmarl_reciprocator.evaluation.tables import write_table
+table = Table(["\u03b5"], [["\u2020"]])
+write_sections([Section("\u2605", [table])], Path(sys.argv[1]), "some")
+write_table(table, Path(sys.argv[1]) / "table")
+"""
+    # Python's own mode for such a locale is off, as it is for those of Latin alphabets.
+    plain_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env={**os.environ, **plain_locale}, check=True)
+    assert "★" in (tmp_path / "some.md").read_text(encoding="utf-8")
+    assert "dag" in (tmp_path / "table.tex").read_text(encoding="utf-8")

@@ -204,7 +204,7 @@ def write_sections(sections: Sequence[Section], folder: Path, name: str) -> str:
         str: the markdown.
     """
     text = render_markdown(sections)
-    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
     file = folder / FILE
     try:
         others = json.loads(file.read_text())

@@ -23,4 +23,4 @@ def write_table(table: Table, file: Path) -> None:
     marked = style.apply(
         lambda row: ["textbf: --rwrap;" if row.name in set(table.best) else ""] * len(row), axis="columns"
     )
-    file.with_suffix(".tex").write_text(marked.to_latex(hrules=True).replace("†", r"\dag"))
+    file.with_suffix(".tex").write_text(marked.to_latex(hrules=True).replace("†", r"\dag"), encoding="utf-8")

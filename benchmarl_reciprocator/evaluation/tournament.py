@@ -320,7 +320,9 @@ def tournament_sections(table: pd.DataFrame, task: SocialDilemmaClass, setting: 
         f"{setting['repetitions']} repetitions, the task's payoffs. Mean [95% bootstrap interval over seeds]."
     )
     columns = [f"rank of {size}", "best and worst rank", "score per turn", "cooperation rate", "score with itself"]
-    ranked = [[literal(name), *(Measured(value) for value in values)] for name, *values in everybody.itertuples()]
+    ranked: list[list[Cell]] = [
+        [literal(name), *(Measured(value) for value in values)] for name, *values in everybody.itertuples()
+    ]
     own = [index for index, name in enumerate(everybody.index) if name in names]
     return [
         Section(
