@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +236,11 @@ def test_intervals() -> None:
     assert show(*mean_interval([-0.001])) == "0.00"
     assert show(*mean_interval([])) == "-"
     assert show(1.0, 0.5, 1.5) == "1.00 [0.50, 1.50]"
+
+
+def test_a_population_called_as_a_player_is_told_apart(checkpoints: Path) -> None:
+    found = [
+        replace(one, population="tit_for_tat") for one in find_checkpoints([checkpoints / "runs" / "recip_seed_0"])
+    ]
+    assert [one.name for one in contestants_of(found, taken=["tit_for_tat"])] == ["tit_for_tat (trained)"]
+    assert [one.name for one in contestants_of(found)] == ["tit_for_tat"]

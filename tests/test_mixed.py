@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from benchmarl.algorithms import EnsembleAlgorithmConfig, algorithm_config_registry
+from benchmarl.experiment import Experiment, ExperimentConfig
+from benchmarl.models import MlpConfig
 from tensordict import TensorDictBase
 
-from benchmarl_reciprocator import MixedConfig
+from benchmarl_reciprocator import MixedConfig, SocialDilemmaTask
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 
 GROUPS = {"agent_0": ["agent_0"], "agent_1": ["agent_1"], "agent_2": ["agent_2"]}
@@ -142,3 +147,28 @@ def algorithm_reciprocity(**options):
     config = ReciprocatorConfig.get_from_yaml()
     values = {field.name: getattr(config, field.name) for field in fields(ReciprocityConfig)}
     return ReciprocityConfig(**{**values, **options})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "named"),
+    [
+        ("reciprocator", {"observe_balance": True}, "algorithm.observe_balance=true"),
+        ("scripted", {"player": "tit_for_tat"}, "scripted_tit_for_tat"),
+    ],
+)
+def test_an_ensemble_that_leaves_out_what_its_members_add_is_refused(
+    tmp_path: Path, algorithm: str, options: dict[str, Any], named: str
+) -> None:
+    def make(options: dict[str, Any]) -> Experiment:
+        configs = {name: algorithm_config_registry[name].get_from_yaml() for name in (algorithm, "ippo")}
+        vars(configs[algorithm]).update(options)
+        task = SocialDilemmaTask.PRISONERS_DILEMMA.get_from_yaml()
+        task.config.update(grouping="per_agent")
+        config = ExperimentConfig.get_from_yaml()
+        config.loggers, config.create_json, config.save_folder = [], False, str(tmp_path)
+        ensemble = EnsembleAlgorithmConfig({"agent_0": configs[algorithm], "agent_1": configs["ippo"]})
+        model = MlpConfig.get_from_yaml()
+        return Experiment(task=task, algorithm_config=ensemble, model_config=model, seed=0, config=config)
+
+    with pytest.raises(ValueError, match=f"the ensemble must be a mixed population .* as {named} needs it, but is"):
+        make(options)

@@ -17,6 +17,7 @@ from benchmarl_reciprocator.agents.play import play, returns  # noqa: E402
 from benchmarl_reciprocator.agents.trained import load_agents  # noqa: E402
 from benchmarl_reciprocator.commands import tournament as command  # noqa: E402
 from benchmarl_reciprocator.evaluation import tournament  # noqa: E402
+from benchmarl_reciprocator.evaluation.pairings import meet  # noqa: E402
 from benchmarl_reciprocator.evaluation.sections import read_sections  # noqa: E402
 
 
@@ -96,3 +97,42 @@ def test_ranks_by_hand() -> None:
         ("a", 2.5, 0.5),
         ("b", 0.5, 0.0),
     ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"action_noise": 0.3}, {"continuation_probability": 0.8}, {"action_noise": 0.2, "reward_noise": 1.0}]
+)
+def test_a_pair_scores_as_in_crossplay_whatever_the_options(options: dict[str, float]) -> None:
+    task = task_of("prisoners_dilemma", max_steps=12, **options)
+    players = [ScriptedAgent(task.players()[name]()) for name in ("tit_for_tat", "grim")]
+    expected = meet(task.options.make_env(4000, "cpu", seed=0), task, players, seed=1)
+    match = tournament._match(
+        tournament.TrainedPlayer("ours", players[0], lambda: task.options.make_env(1, "cpu", seed=0)),
+        axelrod.Grudger(),
+        repetitions=400,
+        **tournament.rules_of(task, turns=12),
+    )
+    assert match["scores"] == pytest.approx([expected["per_step"][side] for side in ("row", "column")], abs=0.12)
+    cooperation = expected["measures"]["p_cooperate"]
+    assert match["cooperation"] == pytest.approx([cooperation[side] for side in ("row", "column")], abs=0.08)
+
+
+def test_slips_are_the_match_s_and_are_seen() -> None:
+    task = task_of("prisoners_dilemma", action_noise=1.0)
+    tit_for_tat = ScriptedAgent(task.players()["tit_for_tat"]())
+    player = tournament.TrainedPlayer("ours", tit_for_tat, lambda: task.options.make_env(1, "cpu", seed=0))
+    # Without the match's own noise nothing slips, and everything is answered as it happened.
+    played = axelrod.Match((player, axelrod.Alternator()), turns=6, seed=0).play()
+    ours, theirs = zip(*played)
+    assert ours[1:] == theirs[:-1]
+
+
+def test_noise_is_refused_where_a_player_would_know_too_little() -> None:
+    class Looking:
+        looks_back = True
+
+    task = task_of("prisoners_dilemma", action_noise=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tournament, "load_agents", lambda file: [Looking()])
+        with pytest.raises(ValueError, match=r"task.action_noise must be 0 in a tournament of mine, .* but is 0.1"):
+            tournament._against_all("mine", Path(), 0, task, {}, lambda one, other: {})

@@ -63,6 +63,7 @@ class Frozen(NotTrained):
                 )
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        env_fun = super().process_env_fun(env_fun)
         return lambda: TransformedEnv(env_fun(), FrozenMemory(self.agents, self.group_map, groups_of(self)))
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModuleBase:

@@ -1,19 +1,44 @@
-"""What algorithms share that act in a group without learning in it."""
+"""What algorithms share that act in a group without learning in it, or that add to the environment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
+from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 
-class NotTrained(Algorithm):
+class AddsToEnvironment(Algorithm):
+    """An algorithm that cannot do without what its ``process_env_fun`` adds to the environment."""
+
+    _asked_for_environment = False
+
+    def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        self._asked_for_environment = True
+        return super().process_env_fun(env_fun)
+
+    def check_environment(self, what: str) -> None:
+        """Raise one ``ValueError`` if the environment was made without this algorithm: BenchMARL's own ensembles do not
+        ask their members.
+
+        Args:
+            what (str): for the error, the algorithm or an option of it.
+        """
+        if not self._asked_for_environment:
+            ensemble = type(self.experiment.algorithm).__name__
+            raise ValueError(
+                "the ensemble must be a mixed population (algorithm=mixed, benchmarl_reciprocator.MixedConfig), which "
+                f"lets its members add to the environment as {what} needs it, but is {ensemble!r}"
+            )
+
+
+class NotTrained(AddsToEnvironment):
     """An algorithm whose groups have no parameters and leave ``experiment.train_group_map``, in on-policy and in
     off-policy experiments.
     """
@@ -21,6 +46,7 @@ class NotTrained(Algorithm):
     def _get_loss(
         self, group: str, policy_for_loss: TensorDictModule, continuous: bool
     ) -> tuple[torch.nn.Module, bool]:
+        self.check_environment(type(self).__name__.lower())
         self.experiment.train_group_map.pop(group, None)
         return torch.nn.Module(), False
 

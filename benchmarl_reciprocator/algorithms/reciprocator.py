@@ -13,7 +13,7 @@ from torchrl.data import Composite
 from torchrl.envs import EnvBase, TransformedEnv
 from torchrl.objectives import LossModule
 
-from benchmarl_reciprocator.algorithms.not_trained import groups_of
+from benchmarl_reciprocator.algorithms.not_trained import AddsToEnvironment, groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarl.experiment import Experiment
 
 
-class ReciprocatorMixin(Algorithm):
+class ReciprocatorMixin(AddsToEnvironment):
     """Makes a policy-gradient algorithm a Reciprocator: everything of its own happens to the reward, before it
     is optimised.
     """
@@ -49,6 +49,8 @@ class ReciprocatorMixin(Algorithm):
         return lambda: TransformedEnv(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
 
     def _get_loss(self, group: str, policy_for_loss: TensorDictModule, continuous: bool) -> tuple[LossModule, bool]:
+        if self.reciprocity_config.observe_balance:
+            self.check_environment("algorithm.observe_balance=true")
         self.reciprocity.add_group(group, self.reciprocity_config)
         return super()._get_loss(group, policy_for_loss, continuous)
 

@@ -47,6 +47,8 @@ class Scripted(NotTrained):
         self.player = players[player]()
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
+        env_fun = super().process_env_fun(env_fun)
+
         def memory(group: str) -> Composite:
             shape, device = (len(self.group_map[group]),), self.experiment_config.sampling_device
             values = Unbounded((*shape, self.player.memory_size), device=device)

@@ -57,7 +57,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     table = write_report(outcome.folder, failures=outcome.failures)
     sys.stdout.write(f"\n{table}\n\nThe report is {outcome.folder}/report/report.html\n")
     if outcome.failures:
-        lines = ["These runs failed; the same command tries them again:", *outcome.failures]
+        lines = ["These runs have not finished; the same command goes on with them:", *outcome.failures]
         sys.stderr.write("\n".join(lines) + "\n")
         return FAILED
     return FINE

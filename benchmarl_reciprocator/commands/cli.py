@@ -52,7 +52,7 @@ def commands() -> dict[str, str]:
     """What each command does, in a line, by its name; read off the files, so that ``--help`` loads none of them."""
     found = {}
     for file in sorted(Path(__file__).parent.glob("*.py")):
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         if file.stem != "cli" and any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
             found[file.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return found

@@ -38,6 +38,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     Paragraph,
     Section,
     Table,
+    literal,
     write_sections,
 )
 
@@ -117,9 +118,12 @@ def sections(
         "Only in the old results": _by_population(comparison.only_old),
         "Only in the new results": _by_population(comparison.only_new),
         "What else is not the same": [*comparison.notes, *_provenance(old.runs, new.runs)],
-        "Files that could not be read": [*old.skipped, *new.skipped],
+        "Files that could not be read": [*map(literal, (*old.skipped, *new.skipped))],
     }
-    return [*found, *(Section(title, [Bullets(entries)]) for title, entries in lists.items() if entries)]
+    return [
+        *found,
+        *(Section(title, [Bullets(entries)]) for title, entries in lists.items() if entries),
+    ]
 
 
 def in_words(comparison: Comparison) -> str:
@@ -129,7 +133,8 @@ def in_words(comparison: Comparison) -> str:
         text = f"All {runs} runs that both have are identical to the last digit."
     elif comparison.changed:
         found = "; ".join(
-            f"{one.population} on {one.task}, {one.label} {one.difference.estimate:+.2f}" for one in comparison.changed
+            f"{literal(one.population)} on {literal(one.task)}, {one.label} {one.difference.estimate:+.2f}"
+            for one in comparison.changed
         )
         text = f"**{len(comparison.changed)} of {len(comparison.differences)} differences are beyond noise**: {found}."
     else:
@@ -151,7 +156,7 @@ def table(differences: Sequence[Difference]) -> Table:
     """A row for each difference, those beyond noise marked."""
     rows: list[list[Cell]] = [
         [
-            f"{one.task}, {one.population}",
+            literal(f"{one.task}, {one.population}"),
             one.label,
             Measured(one.old),
             Measured(one.new),
@@ -188,7 +193,7 @@ def _by_population(runs: Iterable[tuple[str, str, int]]) -> list[str]:
     for task, population, seed in runs:
         seeds.setdefault((task, population), []).append(seed)
     return [
-        f"{task}, {population}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"
+        f"{literal(f'{task}, {population}')}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"
         for (task, population), found in seeds.items()
     ]
 

@@ -60,7 +60,9 @@ def work(arguments: argparse.Namespace) -> int:
     seed = [] if arguments.seed is None else [f"suite.seeds=[{arguments.seed}]"]
     outcome = run_suite([f"suite={SUITE}", f"folder={folder.resolve()}", *seed], describe=cooperation_so_far)
     if outcome.failures:
-        sys.stderr.write("\n".join(["These runs failed; the same command tries them again:", *outcome.failures, ""]))
+        sys.stderr.write(
+            "\n".join(["These runs have not finished; the same command goes on with them:", *outcome.failures, ""])
+        )
         return FAILED
     sys.stdout.write(f"\n{show(folder, outcome.runs)}\n{next_steps(folder)}")
     return FINE

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
+from benchmarl_reciprocator.evaluation.sections import literal
 from benchmarl_reciprocator.evaluation.statistics import Interval, mean_interval
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
@@ -231,7 +232,7 @@ def _versions(runs: pd.DataFrame) -> dict[str, set[int]]:
 
 def _notes(key: Key, old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     """What should be known of a population on a task before its difference is believed."""
-    name = f"{key[0]}, {key[1]}"
+    name = literal(f"{key[0]}, {key[1]}")
     notes = []
     overrides = [_overrides(rows) for rows in (old, new)]
     if all(overrides) and overrides[0] != overrides[1]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.crossplay_sections import crossplay_sections
+from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.meta_game import analyse
 from benchmarl_reciprocator.evaluation.pairings import (
     SAME_SEED,
@@ -61,21 +62,22 @@ def crossplay(
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
     if against is None:
         against = [name for name in USUAL if name in task.players()]
-    contestants = [*contestants_of(checkpoints), *scripted_contestants(against, task)]
+    contestants = [*contestants_of(checkpoints, taken=against), *scripted_contestants(against, task)]
     folder = output or Path("crossplay") / task.name.lower()
-    records = play_missing(pair_up(contestants), task, episodes, folder)
-    if not records:
-        raise ValueError("no pairing could be played")
-    table = as_table(records)
-    table.to_csv(folder / "pairings.csv", index=False, float_format="%.6g")
-    names = [contestant.name for contestant in contestants]
-    analysis = meta_game(table, names, task)
-    write_json(folder / "equilibria.json", analysis)
-    cells = summarise(table)
-    cells.to_csv(folder / "matrix.csv", index=False, float_format="%.6g")
-    own = [contestant.name for contestant in contestants if contestant.own]
-    text = write_sections(crossplay_sections(table, cells, names, own, task, analysis, folder), folder, "crossplay")
-    add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")
+    with locked(folder):
+        records = play_missing(pair_up(contestants), task, episodes, folder)
+        if not records:
+            raise ValueError("no pairing could be played")
+        table = as_table(records)
+        table.to_csv(folder / "pairings.csv", index=False, float_format="%.6g")
+        names = [contestant.name for contestant in contestants]
+        analysis = meta_game(table, names, task)
+        write_json(folder / "equilibria.json", analysis)
+        cells = summarise(table)
+        cells.to_csv(folder / "matrix.csv", index=False, float_format="%.6g")
+        own = [contestant.name for contestant in contestants if contestant.own]
+        text = write_sections(crossplay_sections(table, cells, names, own, task, analysis, folder), folder, "crossplay")
+        add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")
     return folder, text
 
 

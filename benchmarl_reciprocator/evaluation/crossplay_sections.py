@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarl_reciprocator.evaluation.figures import heat_map, shares_over_time
 from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, SAME_SEED
 from benchmarl_reciprocator.evaluation.reports.words import plain, title_of, told
-from benchmarl_reciprocator.evaluation.sections import Cell, Figure, Measured, Paragraph, Section, Table
+from benchmarl_reciprocator.evaluation.sections import Cell, Figure, Measured, Paragraph, Section, Table, literal
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -109,7 +109,7 @@ def describe(analysis: dict[str, Any]) -> str:
         "leaving; share of bootstrap resamples in which it is one):"
     )
     found = [
-        f"**{pure['row']}** with **{pure['column']}** ({pure['gain_from_leaving']:+.3f}; "
+        f"**{literal(pure['row'])}** with **{literal(pure['column'])}** ({pure['gain_from_leaving']:+.3f}; "
         f"{pure['share_of_resamples']:.0%})"
         for pure in analysis["pure"]
     ]
@@ -125,7 +125,7 @@ def describe(analysis: dict[str, Any]) -> str:
     if analysis["replicator"] is not None:
         ends = analysis["replicator"]["share_of_starts_that_end_in_it"]
         last = dict(zip(names, analysis["replicator"]["from_equal_shares"][-1]))
-        taken = ", ".join(f"{name} {share:.0%}" for name, share in ends.items() if share)
+        taken = ", ".join(f"{literal(name)} {share:.0%}" for name, share in ends.items() if share)
         text.append(
             f"Replicator dynamics from equal shares end at {_mixture(last)}; of random starts end in one population: "
             f"{taken or 'none'}."
@@ -134,7 +134,7 @@ def describe(analysis: dict[str, Any]) -> str:
 
 
 def _mixture(shares: dict[str, float]) -> str:
-    return ", ".join(f"{share:.2f} {name}" for name, share in shares.items() if share >= 0.005)
+    return ", ".join(f"{share:.2f} {literal(name)}" for name, share in shares.items() if share >= 0.005)
 
 
 def _values(cells: pd.DataFrame, quantity: str, side: str = "row", kind: str = SAME_SEED) -> Values:
@@ -148,9 +148,10 @@ def _matrix(
     values = _values(cells, quantity)
     nothing = (math.nan,) * 3
     rows: list[list[Cell]] = [
-        [row, *(Measured(*values.get((row, column), nothing), bounds=bounds) for column in names)] for row in names
+        [literal(row), *(Measured(*values.get((row, column), nothing), bounds=bounds) for column in names)]
+        for row in names
     ]
-    return Table(["row against column", *names], rows)
+    return Table(["row against column", *map(literal, names)], rows)
 
 
 def _both_sides(cells: pd.DataFrame, names: Sequence[str]) -> Table:
@@ -161,7 +162,10 @@ def _both_sides(cells: pd.DataFrame, names: Sequence[str]) -> Table:
     def text(cell: tuple[str, str]) -> str:
         return " / ".join(Measured(side.get(cell, nothing)[0]).number for side in (ours, theirs))
 
-    return Table(["row against column", *names], [[row, *(text((row, column)) for column in names)] for row in names])
+    return Table(
+        ["row against column", *map(literal, names)],
+        [[literal(row), *(text((row, column)) for column in names)] for row in names],
+    )
 
 
 def _across_seeds(cells: pd.DataFrame, names: Sequence[str], cooperation: CooperationMeasure | None) -> Table:
@@ -173,7 +177,7 @@ def _across_seeds(cells: pd.DataFrame, names: Sequence[str], cooperation: Cooper
     columns = [(quantity, kind) for quantity in (SCORE, *measures) for kind in (SAME_SEED, OTHER_SEED)]
     values = {column: _values(cells, column[0], kind=column[1]) for column in columns}
     rows: list[list[Cell]] = [
-        [name, *(Measured(*values[column].get((name, name), (math.nan,) * 3)) for column in columns)]
+        [literal(name), *(Measured(*values[column].get((name, name), (math.nan,) * 3)) for column in columns)]
         for name in names
         if (name, name) in values[SCORE, OTHER_SEED]
     ]

@@ -88,8 +88,14 @@ class Pairing:
         return {**sides, "kind": self.kind, "episodes": episodes, "task": task.name.lower(), "options": task.config}
 
 
-def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
-    """The populations of the checkpoints. One that mixes algorithms has a contestant for each."""
+def contestants_of(checkpoints: Iterable[Checkpoint], taken: Iterable[str] = ()) -> list[Contestant]:
+    """The populations of the checkpoints. One that mixes algorithms has a contestant for each.
+
+    Args:
+        checkpoints (iterable of Checkpoint): of any populations and seeds.
+        taken (iterable of str): names of others that they meet; a population of such a name is told apart.
+    """
+    names = set(taken)
     populations: dict[str, dict[int, Checkpoint]] = {}
     for checkpoint in checkpoints:
         populations.setdefault(checkpoint.population, {})[checkpoint.seed] = checkpoint
@@ -101,6 +107,9 @@ def contestants_of(checkpoints: Iterable[Checkpoint]) -> list[Contestant]:
             if not first.learns(member):
                 continue
             label = name if len(members) == 1 else f"{name}: {member}"
+            while label in names:
+                label += " (trained)"
+            names.add(label)
             own = first.reciprocates(member)
             contestants.append(Contestant(label, dict(sorted(by_seed.items())), tuple(seats), own))
     return contestants
@@ -202,9 +211,10 @@ def meet(
         dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
         their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
     """
-    torch.manual_seed(seed)
-    env.set_seed(seed)
-    trajectories, valid = play(env, agents)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        env.set_seed(seed)
+        trajectories, valid = play(env, agents)
     scores = returns(trajectories, valid).double()
     steps = valid.sum().item() / len(scores)
     by_agent = scores.mean(0)

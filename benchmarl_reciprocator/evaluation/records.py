@@ -6,9 +6,14 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+# File systems allow 255 bytes for a name, of which others take their part.
+LONGEST = 80
 
 
 def digest_of(identity: dict[str, Any]) -> str:
@@ -35,5 +40,17 @@ def write_json(file: Path, content: Any) -> None:
 
 
 def slug(name: str) -> str:
-    """``name`` for use in the name of a file or folder."""
-    return re.sub(r"\W+", "_", name.lower()).strip("_") or "run"
+    """``name`` for use in the name of a file or folder. Different names can come to the same: what must not meet needs
+    a digest beside it.
+    """
+    words = re.sub(r"\W+", "_", unicodedata.normalize("NFC", name).lower()).strip("_") or "run"
+    return words.encode()[:LONGEST].decode(errors="ignore")
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """A :func:`slug` for each of ``names``, no two the same: those that meet an earlier one have a digest behind it."""
+    chosen: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        word = slug(name)
+        chosen[name] = f"{word}_{digest_of({'name': name})}" if word in chosen.values() else word
+    return chosen

@@ -28,6 +28,8 @@ FILE = "section.json"
 TEMPLATES = Path(__file__).parent / "templates"
 # Cells of more characters may be wrapped, others not.
 LONG = 40
+# What markdown would take for its own; an underscore only at the edge of a word.
+SPECIAL = re.compile(r"[\\`*\[\]]|(?<!\w)_|_(?!\w)")
 INTERVAL = re.compile(r"\[(-?[\d.]+), (-?[\d.]+)\]")
 
 
@@ -202,7 +204,7 @@ def write_sections(sections: Sequence[Section], folder: Path, name: str) -> str:
         str: the markdown.
     """
     text = render_markdown(sections)
-    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
     file = folder / FILE
     try:
         others = json.loads(file.read_text())
@@ -248,6 +250,16 @@ def render_html(sections: Sequence[Section], folder: Path) -> str:
 
     template = _templates().get_template("report.html.jinja")
     return template.render(head=sections[0], sections=list(zip(anchors, sections))[1:], embedded=embedded, LONG=LONG)
+
+
+def literal(text: str) -> str:
+    """``text`` of a user's own, such as a name, as inline markdown that shows just that."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def unmarked(text: str) -> str:
+    """What :func:`literal` was made of, for files that are not markdown."""
+    return re.sub(r"\\([\\`*\[\]_])", r"\1", text)
 
 
 def inline(text: str) -> Markup:

@@ -23,11 +23,20 @@ from tqdm import tqdm
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
+from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.pairings import contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.evaluation.reports.words import title_of, told
-from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Paragraph, Section, Table, write_sections
+from benchmarl_reciprocator.evaluation.sections import (
+    Cell,
+    Measured,
+    Paragraph,
+    Section,
+    Table,
+    literal,
+    write_sections,
+)
 from benchmarl_reciprocator.evaluation.statistics import mean_interval
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
@@ -65,6 +74,8 @@ class TrainedPlayer(axelrod.Player):
         self.name = label
         self.agent = agent
         self.env = make_env()
+        # Slips are the match's: what is played on here is what has happened.
+        self.env.action_noise = 0.0
         self.memory = agent.start(1)
         self.seat = agent.place or 0
 
@@ -110,6 +121,21 @@ def game_of(task: SocialDilemmaClass) -> axelrod.Game:
     return axelrod.Game(r=r, s=s, t=t, p=p)
 
 
+def rules_of(task: SocialDilemmaClass, turns: int) -> dict[str, Any]:
+    """Arguments of ``axelrod.Match`` by which it is played as ``task`` is, in at most ``turns`` turns. Noise on rewards
+    is left out: it changes no mean.
+
+    Raises:
+        ValueError: as :func:`game_of`.
+    """
+    options: MatrixGameOptions = task.options
+    # Half of the actions that are replaced by a random one are as they were meant, the library's noise turns all.
+    noise = options.action_noise / 2
+    # None where no match ends early: players of the library then know its length.
+    end = 1 - options.continuation_probability
+    return {"game": game_of(task), "turns": turns, "noise": noise, "prob_end": end or None}
+
+
 def tournament(
     places: Sequence[Path],
     overrides: Sequence[str] = (),
@@ -138,34 +164,38 @@ def tournament(
     """
     check_option("--strategies", strategies, strategies in STRATEGIES, one_of(STRATEGIES))
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
-    game = game_of(task)
+    game_of(task)
     folder = output or Path("tournament") / task.name.lower()
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    options: MatrixGameOptions = task.options
-    turns = turns or options.max_steps
-    setting = {
-        "task": task.name.lower(),
-        "options": task.config,
-        "turns": turns,
-        "repetitions": repetitions,
-        "strategies": strategies,
-        "axelrod": axelrod.__version__,
-    }
-    match = partial(_match, game=game, turns=turns, repetitions=repetitions)
-    library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
-    among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
-    rows = []
-    entries = [(one, seed) for one in contestants_of(checkpoints) for seed in one.checkpoints]
-    for contestant, seed in tqdm(entries, unit="agent"):
-        checkpoint = contestant.checkpoints[seed]
-        identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
-        played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
-        record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
-        rows += ranking(contestant.name, seed, record, among)
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
-    text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
-    add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
+    with locked(folder):
+        (folder / "records").mkdir(parents=True, exist_ok=True)
+        options: MatrixGameOptions = task.options
+        turns = turns or options.max_steps
+        setting = {
+            "task": task.name.lower(),
+            "options": task.config,
+            "turns": turns,
+            "repetitions": repetitions,
+            "strategies": strategies,
+            "axelrod": axelrod.__version__,
+        }
+        rules = rules_of(task, turns)
+        if rules["noise"] or rules["prob_end"]:
+            setting |= {key: rules[key] for key in ("noise", "prob_end")}
+        match = partial(_match, repetitions=repetitions, **rules)
+        library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
+        among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
+        rows = []
+        entries = [(one, seed) for one in contestants_of(checkpoints, [*library, ITSELF]) for seed in one.checkpoints]
+        for contestant, seed in tqdm(entries, unit="agent"):
+            checkpoint = contestant.checkpoints[seed]
+            identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
+            played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
+            record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
+            rows += ranking(contestant.name, seed, record, among)
+        table = pd.DataFrame(rows)
+        table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
+        text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
+        add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
     return folder, text
 
 
@@ -179,18 +209,24 @@ def _recorded(folder: Path, name: str, identity: dict[str, Any], play: Callable[
     return record
 
 
-def _match(
-    one: axelrod.Player, other: axelrod.Player, game: axelrod.Game, turns: int, repetitions: int
-) -> dict[str, list[float]]:
-    """Both sides' scores per turn and cooperation rates, means over repetitions."""
-    scores, cooperation = np.zeros(2), np.zeros(2)
+def _match(one: axelrod.Player, other: axelrod.Player, repetitions: int, **rules: Any) -> dict[str, list[float]]:
+    """Both sides' scores per turn and cooperation rates, over all turns of all repetitions.
+
+    Args:
+        one (axelrod.Player): the first.
+        other (axelrod.Player): the second.
+        repetitions (int): of the match.
+        **rules: of ``axelrod.Match``: ``game``, ``turns``, ``noise`` and ``prob_end``.
+    """
+    scores, cooperation, turns = np.zeros(2), np.zeros(2), 0
     for repetition in range(repetitions):
-        torch.manual_seed(repetition)
-        played = axelrod.Match((one, other), turns=turns, game=game, seed=repetition)
-        played.play()
-        scores += played.final_score_per_turn()
-        cooperation += played.normalised_cooperation()
-    return {"scores": (scores / repetitions).tolist(), "cooperation": (cooperation / repetitions).tolist()}
+        played = axelrod.Match((one, other), seed=repetition, **rules)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(repetition)
+            turns += len(played.play())
+        scores += played.final_score()
+        cooperation += played.cooperation()
+    return {"scores": (scores / turns).tolist(), "cooperation": (cooperation / turns).tolist()}
 
 
 def _among_themselves(library: dict[str, axelrod.Player], match: Callable) -> dict[str, dict]:
@@ -214,6 +250,13 @@ def _against_all(
     """Matches of a trained agent with every strategy of the library, by name, and with itself."""
     make_env = partial(task.options.make_env, 1, "cpu", seed=0)
     agent = load_agents(checkpoint)[place]
+    # It knows what others meant to do, which a match does not tell.
+    check_option(
+        "task.action_noise",
+        task.options.action_noise,
+        not (agent.looks_back and task.options.action_noise),
+        f"0 in a tournament of {label}, whose agents observe their influence balance",
+    )
     matches = {name: match(TrainedPlayer(label, agent, make_env), player) for name, player in library.items()}
     return {**matches, ITSELF: match(TrainedPlayer(label, agent, make_env), TrainedPlayer(label, agent, make_env))}
 
@@ -266,17 +309,20 @@ def tournament_sections(table: pd.DataFrame, task: SocialDilemmaClass, setting: 
             Measured(*mean_interval(cell[column])) for column in ("score_per_turn", "cooperation", "score_with_itself")
         ]
         rank = Measured(*mean_interval(cell["rank"]), digits=1)
-        rows.append([name, rank, f"{cell['rank'].min()}, {cell['rank'].max()}", *numbers, str(len(cell))])
+        rows.append([literal(name), rank, f"{cell['rank'].min()}, {cell['rank'].max()}", *numbers, str(len(cell))])
     # A strategy's score in the mean over the tournaments: in each it met another trained agent.
     everybody = table.groupby("player")[["score_per_turn", "cooperation"]].mean().sort_values("score_per_turn")[::-1]
     names = set(trained["player"])
+    length = f"{'at most ' if task.options.continuation_probability < 1 else ''}{setting['turns']}"
     text = (
         f"{told(task.config)}. Round robin of one trained agent with the {size - 1} strategies "
-        f"{setting['strategies']!r} of Axelrod {setting['axelrod']}, {setting['turns']} turns, "
+        f"{setting['strategies']!r} of Axelrod {setting['axelrod']}, {length} turns, "
         f"{setting['repetitions']} repetitions, the task's payoffs. Mean [95% bootstrap interval over seeds]."
     )
     columns = [f"rank of {size}", "best and worst rank", "score per turn", "cooperation rate", "score with itself"]
-    ranked = [[name, *(Measured(value) for value in values)] for name, *values in everybody.itertuples()]
+    ranked: list[list[Cell]] = [
+        [literal(name), *(Measured(value) for value in values)] for name, *values in everybody.itertuples()
+    ]
     own = [index for index, name in enumerate(everybody.index) if name in names]
     return [
         Section(

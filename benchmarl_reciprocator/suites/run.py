@@ -110,7 +110,7 @@ def _record(experiment: Experiment, folder: Path, cfg: DictConfig, choices: Mapp
     assign = getattr(experiment.algorithm_config, "assign", None)
     algorithms = assign(groups) if assign is not None else dict.fromkeys(groups, choices["algorithm"])
     return {
-        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=False)),
+        **cast("dict[str, Any]", OmegaConf.to_container(cfg.run, resolve=True)),
         "agents": [algorithms[group] for group, agents in groups.items() for _ in agents],
         "seed": cfg.seed,
         "json": str(Path(experiment.logger.json_writer.path).relative_to(folder)),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
-from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, record_of
-from benchmarl_reciprocator.evaluation.records import slug
+from omegaconf import OmegaConf
+
+from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, find_records, record_of
+from benchmarl_reciprocator.evaluation.locks import in_use
+from benchmarl_reciprocator.evaluation.records import LONGEST, slug
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,22 @@ class Run:
         population (str): the population's.
         seed (int): of everything.
         overrides (tuple of str): BenchMARL overrides that make it, without the seed.
+        apart (bool): whether the names count for its folder in full, see :func:`told_apart`.
     """
 
     task: str
     population: str
     seed: int
     overrides: tuple[str, ...]
+    apart: bool = False
 
     @property
     def folder(self) -> str:
         """Its folder below a suite's ``runs/``: the same for the same overrides, and for no others."""
-        digest = hashlib.sha1("\n".join(self.overrides).encode()).hexdigest()[:8]
+        names = (self.task, self.population)
+        ordinary = all(name.isascii() and len(name) <= LONGEST for name in names)
+        lines = self.overrides if ordinary and not self.apart else (json.dumps(names), *self.overrides)
+        digest = hashlib.sha1("\n".join(lines).encode()).hexdigest()[:8]
         return f"{slug(self.task)}/{slug(self.population)}-{digest}/seed_{self.seed}"
 
 
@@ -65,6 +73,35 @@ def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
     ]
 
 
+def told_apart(runs: Sequence[Run], folder: Path) -> list[Run]:
+    """The same runs with folders that no two names share: not ``lr 1`` and ``lr_1``, nor ``Mine`` and ``mine``.
+
+    Who comes first keeps the folder of that name: on disk, else in the suite.
+
+    Args:
+        runs (sequence of Run): all of a suite.
+        folder (Path): the suite's ``runs/``, which need not be there yet.
+    """
+    owners: dict[PurePath, tuple[str, str]] = {}
+    for run in runs:
+        place = PurePath(run.folder).parent
+        if place not in owners:
+            owners[place] = _owner(folder / place) or (run.task, run.population)
+    return [replace(run, apart=owners[PurePath(run.folder).parent] != (run.task, run.population)) for run in runs]
+
+
+def _owner(place: Path) -> tuple[str, str] | None:
+    """The task and the population whose runs are in ``place``, by a record or by the config that Hydra leaves."""
+    for file in (*find_records(place), *sorted(place.glob("*/.hydra/config.yaml"))):
+        try:
+            content: Any = OmegaConf.load(file)
+            names = content.run if file.name == "config.yaml" else content
+            return str(names.task), str(names.population)
+        except Exception:  # a file that was being written when the run was killed fails in all kinds of ways
+            continue
+    return None
+
+
 def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict[str, list[str]]:
     named = suite.get(entry)
     if not (isinstance(named, Mapping) and named):
@@ -84,7 +121,11 @@ def _overrides_by_name(suite: Mapping[str, Any], entry: str, group: str) -> dict
 
 def is_done(folder: Path, run: Run) -> bool:
     """Whether ``run`` has finished in ``folder``, the suite's ``runs/``. A half-written record does not count."""
-    place = folder / run.folder
+    return has_record(folder / run.folder)
+
+
+def has_record(place: Path) -> bool:
+    """Whether the run in the folder ``place`` has finished."""
     record = record_of(place)
     try:
         return record is not None and (place / json.loads(record.read_text())["json"]).is_file()
@@ -105,7 +146,10 @@ def iterations_done(folder: Path, runs: Sequence[Run]) -> int:
 
 def failure(folder: Path, run: Run) -> str:
     """Why ``run`` has not finished, in a line."""
+    other = in_use(folder / run.folder)
+    if other is not None:
+        return f"left to the process that is at it: its folder {other}"
     try:
-        return (folder / run.folder / FAILURE).read_text().strip().splitlines()[-1]
+        return (folder / run.folder / FAILURE).read_text(encoding="utf-8").strip().splitlines()[-1]
     except (OSError, IndexError):
         return "did not finish, and left no reason: its process was ended from outside"

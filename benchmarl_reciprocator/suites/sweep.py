@@ -8,14 +8,14 @@ starts.
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import sys
 import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -24,18 +24,20 @@ from typing import Any, cast
 import hydra
 import torch
 from benchmarl.hydra_config import load_algorithm_config_from_hydra, load_experiment_config_from_hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from benchmarl_reciprocator.evaluation.layout import FAILURE
+from benchmarl_reciprocator.evaluation.locks import InUseError, locked
+from benchmarl_reciprocator.plugin.experiments import hydra_left_as_it_was
 from benchmarl_reciprocator.plugin.schedule import settle_frames
 from benchmarl_reciprocator.suites.run import refuse_what_cannot_be_recorded, run
-from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
+from benchmarl_reciprocator.suites.suite import Run, expand, failure, has_record, is_done, iterations_done, told_apart
 
 CONFIG = "benchmark"
 # What Hydra's own messages call the program.
@@ -78,7 +80,8 @@ def run_suite(arguments: Sequence[str], describe: Describe | None = None) -> Out
             something else than to run.
     """
     task = SuiteTask(describe)
-    with _hydra_left_as_it_was(), _command_line(*arguments, "--multirun"):
+    arguments = [_path_as_it_is(argument) for argument in arguments]
+    with hydra_left_as_it_was(), _command_line(*arguments, "--multirun"):
         hydra.main(version_base=None, config_path="pkg://benchmarl_reciprocator.conf", config_name=CONFIG)(task)()
     if task.error is not None:
         raise task.error
@@ -106,12 +109,15 @@ class SuiteTask:
     def __call__(self, cfg: DictConfig) -> None:
         """One run, in the process that a launcher gave it. A failure is written down, so that the others go on."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        (folder / FAILURE).unlink(missing_ok=True)
-        with _quiet_single_thread():
+        # Another process may be at the same run, or have been since this suite looked what is missing.
+        with suppress(InUseError), locked(folder), _quiet_single_thread():
+            if has_record(folder):
+                return
+            (folder / FAILURE).unlink(missing_ok=True)
             try:
                 run(folder, cfg, HydraConfig.get().runtime.choices)
             except Exception:
-                (folder / FAILURE).write_text(traceback.format_exc())
+                (folder / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
 
     def sweep(self, config: DictConfig, config_loader: Any, launcher: Any, arguments: Sequence[str]) -> Sequence[Any]:
         """Run the suite and keep its outcome. What is the user's to mend is kept too: Hydra would print a traceback.
@@ -156,6 +162,7 @@ def sweep(
     common = _common_overrides(config_loader, arguments)
     runs = expand(cast("dict[str, Any]", OmegaConf.to_container(config.suite, resolve=False)), common)
     folder = Path(config.folder).resolve()
+    runs = told_apart(runs, folder / "runs")
     missing = [one for one in runs if not is_done(folder / "runs", one)]
     iterations = _checked(config_loader, config, missing, folder)
     returned: Sequence[Any] = []
@@ -196,14 +203,28 @@ def _common_overrides(config_loader: Any, arguments: Sequence[str]) -> list[str]
 def _job(one: Run, folder: Path) -> list[str]:
     return [
         "~suite",
-        f"folder={json.dumps(str(folder))}",
+        f"folder={quoted(str(folder))}",
         *one.overrides,
         f"seed={one.seed}",
-        f"+run.task={json.dumps(one.task)}",
-        f"+run.population={json.dumps(one.population)}",
-        f"+run.overrides={json.dumps(list(one.overrides))}",
-        f"hydra.sweep.subdir={json.dumps(one.folder)}",
+        f"+run.task={quoted(one.task)}",
+        f"+run.population={quoted(one.population)}",
+        f"+run.overrides=[{','.join(map(quoted, one.overrides))}]",
+        f"hydra.sweep.subdir={quoted(one.folder)}",
     ]
+
+
+def _path_as_it_is(argument: str) -> str:
+    """``folder=<any path>``, which Hydra would have quoted where it holds more than ASCII's letters and digits."""
+    key, equals, path = argument.partition("=")
+    if key != "folder" or not path or path[0] in "'\"" or "${" in path:
+        return argument
+    return f"{key}{equals}{quoted(path)}"
+
+
+def quoted(text: str) -> str:
+    """Any ``text`` as a value that Hydra's override grammar and OmegaConf's interpolation read as just that."""
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return QuotedString(text=literal, quote=Quote.double).with_quotes()
 
 
 def _checked(config_loader: Any, config: DictConfig, runs: Sequence[Run], folder: Path) -> dict[tuple[str, str], int]:
@@ -299,15 +320,3 @@ def _command_line(*arguments: str) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
-
-
-@contextmanager
-def _hydra_left_as_it_was() -> Iterator[None]:
-    """Let Hydra be entered from a process that may use it already, and leave its global state as it was found."""
-    hydra_before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        GlobalHydra.instance().hydra = hydra_before
-        HydraConfig.instance().cfg = config_before

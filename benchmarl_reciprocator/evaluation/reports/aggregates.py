@@ -9,7 +9,7 @@ import numpy as np
 from benchmarl_reciprocator.evaluation.figures import plot_intervals, plot_profiles
 from benchmarl_reciprocator.evaluation.reports.study import Study
 from benchmarl_reciprocator.evaluation.reports.words import listed
-from benchmarl_reciprocator.evaluation.sections import Cell, Figure, Measured, Paragraph, Section, Table
+from benchmarl_reciprocator.evaluation.sections import Cell, Figure, Measured, Paragraph, Section, Table, literal
 from benchmarl_reciprocator.evaluation.statistics import (
     interquartile_mean,
     performance_profiles,
@@ -37,7 +37,7 @@ def aggregate_sections(study: Study, output: Path) -> list[Section]:
         return []
     intervals = {name: interquartile_mean(matrix) for name, matrix in matrices.items()}
     rows_of_table: list[list[Cell]] = [
-        [name, Measured(*interval, bounds=(0.0, 1.0)), str(len(tasks)), str(len(matrices[name]))]
+        [literal(name), Measured(*interval, bounds=(0.0, 1.0)), str(len(tasks)), str(len(matrices[name]))]
         for name, interval in intervals.items()
     ]
     plot_intervals(intervals, study.styles, f"{LABEL} (IQM)", output / "normalised")
@@ -46,7 +46,7 @@ def aggregate_sections(study: Study, output: Path) -> list[Section]:
     plot_profiles(performance_profiles(matrices, thresholds), study.styles, thresholds, LABEL, output / "profiles")
     improvement: list[list[Cell]] = [
         [
-            one,
+            literal(one),
             *(
                 "" if one == other else Measured(*probability_of_improvement(matrices[one], matrix))
                 for other, matrix in matrices.items()
@@ -60,14 +60,14 @@ def aggregate_sections(study: Study, output: Path) -> list[Section]:
             [
                 Paragraph(
                     "Returns normalised by scripted play: 0 where all defect (or are greedy), 1 where all cooperate. "
-                    f"Tasks: {listed(study.title(task) for task in tasks)}. Only seeds that were run on all of them "
-                    "count."
+                    f"Tasks: {listed(literal(study.title(task)) for task in tasks)}. Only seeds that were run on all "
+                    "of them count."
                 ),
                 Table(["population", LABEL, "tasks", "seeds"], rows_of_table, name="normalised"),
                 Figure("normalised.png", "Normalised returns"),
                 Figure("profiles.png", "Performance profiles: the share of runs above each normalised return"),
                 Paragraph("Probability that a run of the row's population scores higher than one of the column's:"),
-                Table(["population", *(f"over {name}" for name in matrices)], improvement, name="improvement"),
+                Table(["population", *(f"over {literal(name)}" for name in matrices)], improvement, name="improvement"),
             ],
         )
     ]

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 from benchmarl_reciprocator.evaluation.figures import plot_curves
-from benchmarl_reciprocator.evaluation.records import slug
 from benchmarl_reciprocator.evaluation.reports.scores import OUTCOMES
 from benchmarl_reciprocator.evaluation.reports.study import Study
 from benchmarl_reciprocator.evaluation.result_files import RUN
-from benchmarl_reciprocator.evaluation.sections import Figure, Paragraph, Section
+from benchmarl_reciprocator.evaluation.sections import Figure, Paragraph, Section, literal
 
 DIAGNOSTICS = {
     "influence": "value influence (reward)",
@@ -35,10 +34,10 @@ def curve_sections(study: Study, output: Path) -> list[Section]:
         if measure is not None and measure.metric in rows:
             measures[measure.metric] = measure.label
         measures |= {name: name for name in OUTCOMES if name in rows and rows[name].nunique() > 1}
-        file = output / f"curves_{slug(task)}"
+        file = output / f"curves_{study.files[task]}"
         title = study.title(task)
         plot_curves(rows, measures, study.styles, "frames", file, title, {score: study.bounds(task)})
-        figures.append(Figure(f"{file.name}.png", f"{title} over training"))
+        figures.append(Figure(f"{file.name}.png", f"{literal(title)} over training"))
     return [Section("Over training", figures)]
 
 
@@ -56,9 +55,9 @@ def diagnostic_sections(study: Study, output: Path) -> list[Section]:
             shown[measure] = rows[columns].abs().mean(axis=1) if columns else math.nan
         every = max(1, int(shown["iteration"].max()) // POINTS)
         shown = shown[shown["iteration"] % every == 0]
-        file = output / f"diagnostics_{slug(task)}"
+        file = output / f"diagnostics_{study.files[task]}"
         title = study.title(task)
         plot_curves(shown, DIAGNOSTICS, study.styles, "iteration", file, title)
-        figures.append(Figure(f"{file.name}.png", f"Diagnostics of {title}"))
+        figures.append(Figure(f"{file.name}.png", f"Diagnostics of {literal(title)}"))
     text = Paragraph("Means over pairs of agents, of sizes (influence, balance).")
     return [Section("Inside the Reciprocator", [text, *figures])]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarl_reciprocator.evaluation.reports.study import Study, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed
 from benchmarl_reciprocator.evaluation.result_files import evaluated_too_early
-from benchmarl_reciprocator.evaluation.sections import Block, Bullets, Measured, Paragraph, Table
+from benchmarl_reciprocator.evaluation.sections import Block, Bullets, Measured, Paragraph, Table, literal
 from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, difference, within_noise_of_the_best
 
 # With fewer seeds intervals are a rough guide: a bootstrap of so few values is too narrow.
@@ -45,7 +45,7 @@ def headline(study: Study, failed: int = 0) -> list[Block]:
         failed (int): number of runs that failed.
     """
     findings = {task: finding(study, task) for task in study.tasks}
-    items = [f"**{study.title(task)}.** {found.text}" for task, found in findings.items()]
+    items = [f"**{literal(study.title(task))}.** {found.text}" for task, found in findings.items()]
     blocks: list[Block] = [Paragraph(_lead(study, findings), lead=True), Paragraph(_how_sure(study)), Bullets(items)]
     if failed:
         were = "run is" if failed == 1 else "runs are"
@@ -69,11 +69,11 @@ def finding(study: Study, task: str) -> Finding:
     ranked = sorted(rivals, key=lambda name: -means[name].estimate)
     best, worst = ranked[0], ranked[-1]
     reference = [name for name in scores if name not in rivals]
-    beside = "".join(f" {study.label(name)}: {means[name]}." for name in reference)
+    beside = "".join(f" {study.named(name)}: {means[name]}." for name in reference)
     if len(rivals) == 1:
-        return Finding(f"{study.label(best)}: {label} {means[best]}.{beside}")
+        return Finding(f"{study.named(best)}: {label} {means[best]}.{beside}")
     leaders = within_noise_of_the_best({name: scores[name] for name in rivals})
-    spread = f"{label} from {means[worst]} ({study.label(worst)}) to {means[best]} ({study.label(best)})"
+    spread = f"{label} from {means[worst]} ({study.named(worst)}) to {means[best]} ({study.named(best)})"
     if not leaders:
         return Finding(f"One seed: {spread}.{beside}")
     if measure is not None and means[best].estimate < measure.low + SOME * (measure.high - measure.low):
@@ -83,8 +83,8 @@ def finding(study: Study, task: str) -> Finding:
     next_best = next(name for name in ranked if name not in leaders)
     gap = Measured(*difference(scores[best], scores[next_best]))
     text = (
-        f"{label} {_values(study, leaders, means)}; next {study.label(next_best)} with {means[next_best]}, "
-        f"{gap} below {study.label(best) if len(leaders) > 1 else 'it'}."
+        f"{label} {_values(study, leaders, means)}; next {study.named(next_best)} with {means[next_best]}, "
+        f"{gap} below {study.named(best) if len(leaders) > 1 else 'it'}."
     )
     return Finding(text + beside, tuple(leaders), ahead=True)
 
@@ -96,21 +96,21 @@ def overview(study: Study) -> Table | None:
         return None
     rows: list[list[str | Measured]] = []
     for population in study.populations:
-        row: list[str | Measured] = [study.label(population)]
+        row: list[str | Measured] = [study.named(population)]
         for task in tasks:
             measure, ends = study.measures[task], study.ends_of(task, population)
             row.append(measured(ends[measure.metric], (measure.low, measure.high)) if len(ends) else "")
         rows.append(row)
-    columns = [f"{study.title(task)}: {study.measures[task].label}" for task in tasks]
+    columns = [f"{literal(study.title(task))}: {study.measures[task].label}" for task in tasks]
     return Table(["population", *columns], rows, name="cooperation")
 
 
 def _values(study: Study, names: list[str], means: dict[str, Measured]) -> str:
     if len(names) > NAMED:
         lowest = min(means[name].estimate for name in names)
-        named = listed(study.label(name) for name in names[:NAMED])
+        named = listed(study.named(name) for name in names[:NAMED])
         return f"{lowest:.2f} to {means[names[0]].estimate:.2f} of {len(names)} populations, {named} among them"
-    return listed(f"{means[name]} of {study.label(name)}" for name in names)
+    return listed(f"{means[name]} of {study.named(name)}" for name in names)
 
 
 def _lead(study: Study, findings: dict[str, Finding]) -> str:
@@ -126,7 +126,7 @@ def _lead(study: Study, findings: dict[str, Finding]) -> str:
     most = max(wins.values())
     # In the order of the report: the package's own first.
     winners = [name for name in study.populations if wins[name] == most]
-    names = listed(f"**{study.label(name)}**" for name in winners[:NAMED])
+    names = listed(f"**{study.named(name)}**" for name in winners[:NAMED])
     if len(winners) > NAMED:
         names = f"{len(winners)} populations, {names} among them,"
     plural = "" if len(winners) > 1 else "s"

@@ -22,6 +22,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     Paragraph,
     Section,
     Table,
+    literal,
     render_html,
     render_markdown,
 )
@@ -63,12 +64,12 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
         ("Files that could not be read", [*results.skipped, *unread]),
     ):
         if entries:
-            sections.append(Section(title, [Bullets(list(entries))]))
+            sections.append(Section(title, [Bullets([literal(entry) for entry in entries])]))
     for table in (block for section in sections for block in section.blocks if isinstance(block, Table)):
         if table.name:
             write_table(table, output / table.name)
-    (output / "report.md").write_text(render_markdown(sections))
-    (output / "report.html").write_text(render_html(sections, output))
+    (output / "report.md").write_text(render_markdown(sections), encoding="utf-8")
+    (output / "report.html").write_text(render_html(sections, output), encoding="utf-8")
     return render_markdown([sections[0], *of_scores])
 
 
@@ -108,4 +109,4 @@ def _write_data(of: Study, folder: Path, output: Path) -> None:
         file = configs / f"{task}-{population}.yaml"
         if not file.exists():
             configs.mkdir(exist_ok=True)
-            file.write_text(resolved(config))
+            file.write_text(resolved(config), encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.records import slug
 from benchmarl_reciprocator.evaluation.reports.study import MARK, SEAT, Study, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, plain
 from benchmarl_reciprocator.evaluation.sections import Block, Cell, Paragraph, Section, Table
@@ -58,7 +57,7 @@ def _scores(study: Study, task: str) -> Table:
     populations = study.populations_on(task)
     for population in populations:
         ends = study.ends_of(task, population)
-        row: dict[str, Cell] = {"population": study.label(population), "return": measured(ends["score"])}
+        row: dict[str, Cell] = {"population": study.named(population), "return": measured(ends["score"])}
         if measure is not None:
             row[measure.label] = measured(ends[measure.metric], (measure.low, measure.high))
         row["worst-off agent"] = measured(ends["worst_off"])
@@ -66,7 +65,7 @@ def _scores(study: Study, task: str) -> Table:
         rows.append({**row, "seeds": str(len(ends))})
     scores = study.scores(task, "score")
     best = within_noise_of_the_best({name: scores[name] for name in study.selfish(populations)})
-    return _table(rows, f"scores_{slug(task)}", [populations.index(name) for name in best])
+    return _table(rows, f"scores_{study.files[task]}", [populations.index(name) for name in best])
 
 
 def _table(rows: list[dict[str, Cell]], name: str, best: list[int] | None = None) -> Table:
@@ -86,13 +85,13 @@ def _roles(study: Study, task: str) -> Table:
         ends = study.ends_of(task, population)
         for role in dict.fromkeys(agents) if len(set(agents)) > 1 else ():
             seats = [seat for seat, agent in enumerate(agents) if agent == role]
-            row: dict[str, Cell] = {"population": study.label(population), "role": plain(role)}
+            row: dict[str, Cell] = {"population": study.named(population), "role": plain(role)}
             row |= {"agents": str(len(seats)), "return": measured(_mean_of_seats(ends, seats, "return"))}
             if measure is not None:
                 by_seat = _mean_of_seats(ends, seats, measure.metric)
                 row[measure.label] = measured(by_seat, (measure.low, measure.high))
             rows.append(row)
-    return _table(rows, f"roles_{slug(task)}")
+    return _table(rows, f"roles_{study.files[task]}")
 
 
 def _mean_of_seats(ends: pd.DataFrame, seats: list[int], metric: str) -> pd.Series:
@@ -111,14 +110,14 @@ def _further(study: Study, task: str) -> list[Block]:
         return [Paragraph(f"{counted(len(further), 'further measure')} of the task are {files}.")]
     rows: list[dict[str, Cell]] = [
         {
-            "population": study.label(population),
+            "population": study.named(population),
             **{plain(name): measured(of[population]) for name, of in further.items()},
         }
         for population in study.populations_on(task)
     ]
     return [
         Paragraph(f"Further measures, means over agents; of each agent they are {files}:"),
-        _table(rows, f"further_{slug(task)}"),
+        _table(rows, f"further_{study.files[task]}"),
     ]
 
 

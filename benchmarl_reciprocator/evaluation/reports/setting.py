@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarl_reciprocator.evaluation.reports.study import Study
 from benchmarl_reciprocator.evaluation.reports.words import counted
-from benchmarl_reciprocator.evaluation.sections import Block, Bullets, Cell, Paragraph, Section, Table
+from benchmarl_reciprocator.evaluation.sections import Block, Bullets, Cell, Paragraph, Section, Table, literal
 
 
 def setting_sections(study: Study) -> list[Section]:
@@ -25,7 +25,7 @@ def setting_sections(study: Study) -> list[Section]:
     blocks: list[Block] = [Bullets(items), _tasks(study), _cost(study)]
     if "overrides" in runs:
         rows: list[list[Cell]] = [
-            [study.label(population), study.title(task), f"`{' '.join(overrides)}`"]
+            [study.named(population), literal(study.title(task)), f"`{' '.join(overrides)}`"]
             for task in study.tasks
             for population in study.populations_on(task)
             if isinstance(overrides := study.runs_of(task, population)["overrides"].iloc[0], list)
@@ -45,7 +45,7 @@ def _tasks(study: Study) -> Table:
         measure = study.measures.get(task)
         rows.append(
             [
-                study.title(task),
+                literal(study.title(task)),
                 ", ".join(f"`{name}`" for name in sorted(set(runs["registered"]))),
                 _versions(runs["task_version"]),
                 f"{measure.label} (`{measure.metric}`)" if measure is not None else "not measured",
@@ -63,7 +63,7 @@ def _cost(study: Study) -> Table:
             runs = study.runs_of(task, population)
             seconds = [f"{runs['seconds'].mean():.0f}"] if timed else []
             frames = f"{runs['frames'].mean() / 1e6:.2f}"
-            rows.append([study.label(population), study.title(task), frames, *seconds])
+            rows.append([study.named(population), literal(study.title(task)), frames, *seconds])
     columns = ["population", "task", "million frames", *(["seconds"] if timed else [])]
     return Table(columns, rows, name="cost")
 

@@ -14,9 +14,10 @@ from benchmarl.algorithms import algorithm_config_registry
 
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 from benchmarl_reciprocator.evaluation.figures import population_styles
+from benchmarl_reciprocator.evaluation.records import file_names
 from benchmarl_reciprocator.evaluation.reports.words import plain, title_of
 from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
-from benchmarl_reciprocator.evaluation.sections import Measured
+from benchmarl_reciprocator.evaluation.sections import Measured, literal
 from benchmarl_reciprocator.evaluation.statistics import interquartile_mean
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
@@ -54,8 +55,14 @@ class Study:
     left_out: list[str]
 
     def label(self, population: str) -> str:
-        """A population's name in tables and figures."""
-        return plain(population) + (MARK if population in self.references else "")
+        """A population's name in tables and figures: as people write it, unless another's would look the same."""
+        alike = [one for one in self.populations if plain(one) == plain(population)]
+        name = plain(population) if len(alike) == 1 else population
+        return name + (MARK if population in self.references else "")
+
+    def named(self, population: str) -> str:
+        """:meth:`label` as inline markdown."""
+        return literal(self.label(population))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -68,8 +75,14 @@ class Study:
         return population_styles(list(self.labels.values()), [self.label(population) for population in self.own])
 
     def title(self, task: str) -> str:
-        """A task's name in headings."""
-        return title_of(task, len(self.runs_of(task)["agents"].iloc[0]))
+        """A task's name in headings, beside its spelling in the suite where another's would look the same."""
+        titles = {one: title_of(one, len(self.runs_of(one)["agents"].iloc[0])) for one in self.tasks}
+        return titles[task] if list(titles.values()).count(titles[task]) == 1 else f"{titles[task]} ({task})"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """A word for every task by which the names of its files end."""
+        return file_names(self.tasks)
 
     def runs_of(self, task: str, population: str | None = None) -> pd.DataFrame:
         """The rows of ``results.runs`` of a task, or of a population on it."""
