@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.environments import TaskClass
@@ -63,11 +64,13 @@ def refuse_another_checkpoint(experiment: Experiment) -> None:
         warnings.warn(f"{file} does not tell which task and algorithm it is of: it is taken as it is", stacklevel=2)
         return
     setup = read_setup(file)
-    theirs: TaskClass = setup.task
+    # Social dilemmas where it matters: the names are compared first, and the groups only of the same task.
+    ours: Any = experiment.task
+    theirs: Any = setup.task
     if isinstance(theirs, SocialDilemmaClass):
         theirs = SocialDilemmaClass(name=theirs.name, config=setup.options)
     for describe in (_names, _groups):
-        here = describe(experiment.task, experiment.algorithm_config)
+        here = describe(ours, experiment.algorithm_config)
         there = describe(theirs, setup.algorithm)
         if here != there:
             raise ValueError(f"experiment.restore_file must be a checkpoint of {here}, but {str(file)!r} is of {there}")
