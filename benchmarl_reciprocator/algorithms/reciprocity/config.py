@@ -9,7 +9,7 @@ from typing import Any
 from benchmarl.models import model_config_registry
 
 from benchmarl_reciprocator.influence import DEBITS, OVER_OTHERS, RECIPROCAL_FORMS
-from benchmarl_reciprocator.influence.balance import one_of
+from benchmarl_reciprocator.tasks.options import one_of
 
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
 # The words are made when they are needed: the models that there are may be more by then.
