@@ -43,13 +43,18 @@ def test_intervals_are_hit_where_frames_do_not_divide_by_environments(algorithm:
 
 
 def test_a_long_run_collects_to_its_last_iteration(small_experiment) -> None:
-    # 3 frames more in every iteration are an iteration more than the collector would give after 86.
+    # 6 frames more in every iteration are an iteration more than the collector would give after 11.
     experiment = small_experiment(
-        "algorithm=ippo", *SEVEN, *SHORT, "experiment.max_n_iters=90", "experiment.evaluation_interval=25600"
+        "algorithm=ippo",
+        *SEVEN,
+        *SHORT,
+        "experiment.on_policy_collected_frames_per_batch=64",
+        "experiment.max_n_iters=15",
+        "experiment.evaluation_interval=6400",
     )
     experiment.run()
-    assert experiment.n_iters_performed == 90
-    assert frames_evaluated(experiment) == [259, 90 * 259]
+    assert experiment.n_iters_performed == 15
+    assert frames_evaluated(experiment) == [70, 15 * 70]
 
 
 def test_the_last_iteration_is_evaluated_off_the_interval_too(small_experiment) -> None:

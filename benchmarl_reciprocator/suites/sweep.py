@@ -82,7 +82,14 @@ def run_suite(arguments: Sequence[str], describe: Describe | None = None) -> Out
     task = SuiteTask(describe)
     arguments = [_path_as_it_is(argument) for argument in arguments]
     with hydra_left_as_it_was(), _command_line(*arguments, "--multirun"):
-        hydra.main(version_base=None, config_path="pkg://benchmarl_reciprocator.conf", config_name=CONFIG)(task)()
+        program = hydra.main(version_base=None, config_path="pkg://benchmarl_reciprocator.conf", config_name=CONFIG)(
+            task
+        )
+        try:
+            program()
+        except HydraException as error:
+            # Hydra prints its errors itself, but not in a process that is traced, as by a debugger or for coverage.
+            raise ValueError(str(error)) from error
     if task.error is not None:
         raise task.error
     if task.outcome is None:
