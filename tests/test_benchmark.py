@@ -274,6 +274,7 @@ def test_a_suite_of_another_package_is_listed_and_run(
     assert len(records(tmp_path / FOLDER)) == 1
 
 
+@pytest.mark.slow
 def test_killed_in_mid_suite_nothing_is_lost_and_nothing_repeated(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     arguments = [*suite_of(folder, {"learner": "ippo"}, seeds=3), f"{ITERATIONS}=40"]

@@ -54,6 +54,7 @@ def test_a_second_process_is_told_and_a_killed_one_forgotten(tmp_path: Path) -> 
     assert in_use(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_is_alive_is_left_to_the_process_that_is_at_it(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
