@@ -30,6 +30,7 @@ from benchmarl_reciprocator.algorithms.reciprocity.setup import (
 )
 from benchmarl_reciprocator.influence import InfluenceLearner, ObservedBalance
 from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, observed_balance_spec
+from benchmarl_reciprocator.plugin.benchmarl_private import add_callback
 from benchmarl_reciprocator.tasks.groups import seats
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class Reciprocity(Callback):
             if isinstance(callback, cls):
                 return callback
         callback = cls()
-        callback.experiment = experiment
-        experiment.callbacks = [*experiment.callbacks, callback]
+        add_callback(experiment, callback)
         return callback
 
     def add_group(self, group: str, config: ReciprocityConfig) -> None:
