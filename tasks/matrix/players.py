@@ -89,6 +89,26 @@ class MemoryOne(Player):
         return self.game.act(torch.where(first, self.first, after)), memory
 
 
+class RandomMemoryOne(Player):
+    """See :func:`random_memory_one`. Remembers its probabilities of cooperating: in the first step, and after each of
+    the :class:`MemoryOne` situations.
+
+    Args:
+        game (MatrixGame): the game.
+    """
+
+    def __init__(self, game: MatrixGame) -> None:
+        self.game = game
+        self.memory_size = 1 + 2 * game.n_agents
+
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        cooperated, first = self.game.read(observation)
+        memory = torch.where(first.unsqueeze(-1), torch.rand_like(memory), memory)
+        situation = 1 + cooperated[..., 0] * self.game.n_agents + cooperated[..., 1:].sum(-1)
+        situation = torch.where(first, 0, situation)
+        return self.game.act(memory.gather(-1, situation.unsqueeze(-1)).squeeze(-1)), memory
+
+
 class Grim(Player):
     """See :func:`grim`. Remembers whether another has defected.
 
@@ -200,6 +220,13 @@ def extortion(game: MatrixGame, chi: float = 3.0) -> Player:
     return MemoryOne(game, 1.0, [1 - scale * after_cd, 1 - scale * after_cc], [0.0, scale * after_dc])
 
 
+def random_memory_one(game: MatrixGame) -> Player:
+    """A memory-one strategy drawn anew in every episode: each of its probabilities of cooperating is uniform in
+    ``[0, 1]`` (Weis et al. 2026, arXiv 2602.16301).
+    """
+    return RandomMemoryOne(game)
+
+
 PLAYERS: dict[str, Callable[[MatrixGame], Player]] = {
     make.__name__: make
     for make in (
@@ -212,6 +239,7 @@ PLAYERS: dict[str, Callable[[MatrixGame], Player]] = {
         grim,
         win_stay_lose_shift,
         extortion,
+        random_memory_one,
     )
 }
 
