@@ -11,6 +11,12 @@ from benchmarl.models import model_config_registry
 from benchmarl_reciprocator.influence import DEBITS, OVER_OTHERS, RECIPROCAL_FORMS
 from benchmarl_reciprocator.tasks.options import one_of
 
+# Options that configurations saved by version 0.2 or earlier do not have, as they were then
+ADDED_LATER = {
+    "negative_reciprocity_end": None,
+    "negative_reciprocity_from": 0,
+    "negative_reciprocity_frames": 0,
+}
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
 # The words are made when they are needed: the models that there are may be more by then.
 Metadata = dict[str, Callable[..., Any]]
@@ -66,6 +72,11 @@ def switch() -> Metadata:
 def mapping() -> Metadata:
     """A mapping, or none."""
     return {"must_be": lambda: "null or a mapping", "valid": lambda value: value is None or isinstance(value, dict)}
+
+
+def _changed(start: float, end: float, since: int, frames: int) -> float:
+    """What changes linearly from ``start`` to ``end`` over ``frames`` is after ``since`` of them."""
+    return end if since >= frames else start + since / frames * (end - start)
 
 
 def _is_integer(value: Any, least: int) -> bool:
@@ -141,7 +152,10 @@ class ReciprocityConfig(SharedOptions):
         balance_gamma (float, optional): discount of the balance; null: ``experiment.gamma``; 0: memory of one step.
         reciprocal_form (str): product | sign_balance | sign_influence | tanh_balance.
         negative_reciprocity (float): weight of negative balances, in ``[0, 1]``: 1 pays back harm as much as help, 0
-            help alone.
+            help alone. At the start, if it changes.
+        negative_reciprocity_end (float, optional): that weight at the end of a linear change; null: it stays as it is.
+        negative_reciprocity_from (int): frames before it begins to change.
+        negative_reciprocity_frames (int): frames over which it changes; 0: at once.
         reciprocal_over_others (str): mean (as published) | sum over the other agents.
     """
 
@@ -152,7 +166,13 @@ class ReciprocityConfig(SharedOptions):
     balance_gamma: float | None = field(metadata=number(least=0, most=1, null=True))
     reciprocal_form: str = field(metadata=choice(RECIPROCAL_FORMS))
     negative_reciprocity: float = field(metadata=number(least=0, most=1))
+    negative_reciprocity_end: float | None = field(metadata=number(least=0, most=1, null=True))
+    negative_reciprocity_from: int = field(metadata=integer(0))
+    negative_reciprocity_frames: int = field(metadata=integer(0))
     reciprocal_over_others: str = field(metadata=choice(OVER_OTHERS))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**ADDED_LATER, **state})
 
     def check(self) -> None:
         """Raise one ``ValueError`` that names the key, what it must be and what it is, if an option is bad."""
@@ -164,13 +184,18 @@ class ReciprocityConfig(SharedOptions):
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
-        grown = frames - self.reciprocity_delay
-        if grown < 0:
+        since = frames - self.reciprocity_delay
+        if since < 0:
             return 0.0
-        if grown >= self.reward_weight_frames:
-            return self.reward_weight_end
-        share = grown / self.reward_weight_frames
-        return self.reward_weight_start + share * (self.reward_weight_end - self.reward_weight_start)
+        return _changed(self.reward_weight_start, self.reward_weight_end, since, self.reward_weight_frames)
+
+    def weight_of_harm(self, frames: int) -> float:
+        """Weight of negative balances after ``frames`` collected frames."""
+        since = frames - self.negative_reciprocity_from
+        if self.negative_reciprocity_end is None or since < 0:
+            return self.negative_reciprocity
+        end, over = self.negative_reciprocity_end, self.negative_reciprocity_frames
+        return _changed(self.negative_reciprocity, end, since, over)
 
     def shared(self) -> SharedOptions:
         """The part of these options that all Reciprocators of an experiment have in common."""

@@ -22,12 +22,14 @@ class Reciprocators:
         members (slice): where they are in a row of all agents.
         options (ReciprocityConfig): theirs.
         weight (float): of their reciprocal reward now.
+        weight_of_harm (float): of their negative balances now.
         gamma (float): discount of their balance.
     """
 
     members: slice
     options: ReciprocityConfig
     weight: float
+    weight_of_harm: float
     gamma: float
 
     @property
@@ -80,13 +82,13 @@ def total_rewards(
     for group, reciprocators in groups.items():
         kind, options, members = reciprocators.kind, reciprocators.options, reciprocators.members
         # Groups with the same options, the usual case, share one computation for all agents.
-        key = (kind, options.reciprocal_form, options.negative_reciprocity, options.reciprocal_over_others)
+        key = (kind, options.reciprocal_form, reciprocators.weight_of_harm, options.reciprocal_over_others)
         if key not in rewards:
             rewards[key] = reciprocal_reward(
                 influence,
                 balance[kind],
                 form=options.reciprocal_form,
-                negative=options.negative_reciprocity,
+                negative=reciprocators.weight_of_harm,
                 over_others=options.reciprocal_over_others,
             )
         intrinsic = reciprocators.weight * rewards[key][..., members]
@@ -97,6 +99,7 @@ def total_rewards(
         metrics[f"{group}/intrinsic_reward_mean"] = intrinsic.mean().item()
         metrics[f"{group}/intrinsic_reward_share"] = share.item()
         metrics[f"{group}/reward_weight"] = reciprocators.weight
+        metrics[f"{group}/weight_of_harm"] = reciprocators.weight_of_harm
     return total, metrics
 
 
