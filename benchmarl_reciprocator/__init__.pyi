@@ -3,6 +3,8 @@
 from .agents.agent import Agent as Agent
 from .agents.agent import ScriptedAgent as ScriptedAgent
 from .agents.trained import load_agents as load_agents
+from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
+from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.mixed import Mixed as Mixed

@@ -18,6 +18,8 @@ from benchmarl_reciprocator.plugin.benchmarl_private import read_pickled
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 TASK_FILE = "task.yaml"
+# Where an experiment's configuration carries its co-players, beside BenchMARL's options
+CO_PLAYERS = "co_players"
 
 
 class Setup(NamedTuple):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchrl.data import Composite
 
 from benchmarl_reciprocator.agents.agent import Agent
-from benchmarl_reciprocator.agents.setup import Setup, algorithms_by_group, read_setup
+from benchmarl_reciprocator.agents.setup import CO_PLAYERS, Setup, algorithms_by_group, read_setup
 from benchmarl_reciprocator.influence import ObservedBalance
 from benchmarl_reciprocator.plugin.benchmarl_private import hidden_state_spec
 from benchmarl_reciprocator.tasks.groups import seats
@@ -127,6 +127,41 @@ def load_agents(checkpoint: Path) -> list[TrainedAgent]:
     return Team(load_checkpoint(checkpoint)).agents()
 
 
+def agents_for_seats(experiment: Experiment, key: str, checkpoint: Path, agent: int | None) -> list[TrainedAgent]:
+    """Agents of a checkpoint for every seat of an experiment's task.
+
+    Args:
+        experiment (Experiment): of the task that they are to play, with its specs made.
+        key (str): the config key that names the checkpoint, for errors.
+        checkpoint (Path): file that an experiment saved.
+        agent (int, optional): which of its agents plays, by the seat that it was trained in; ``None``: in every seat
+            the agent of that seat.
+
+    Raises:
+        ValueError: if the checkpoint cannot be loaded, has no such agent, or its agents cannot play this task.
+    """
+    trained = load_agents(checkpoint)
+    members = seats(experiment.group_map)
+    n_agents = sum(map(len, experiment.group_map.values()))
+    if len(trained) != n_agents:
+        raise ValueError(
+            f"{key}.checkpoint must be of as many agents as the task has ({n_agents}), but {str(checkpoint)!r} is of "
+            f"{len(trained)}"
+        )
+    if agent is not None and not 0 <= agent < n_agents:
+        raise ValueError(f"{key}.agent must be null or 0 to {n_agents - 1}, but is {agent!r}")
+    agents = trained if agent is None else [trained[agent]] * n_agents
+    for group, own_seats in members.items():
+        observation = experiment.observation_spec[group, "observation"].shape[1:]
+        own = agents[own_seats.start].team.observation_shape
+        if observation != own:
+            raise ValueError(
+                f"{key}.checkpoint must be of agents that observe {list(observation)}, as those of the task do, but "
+                f"{str(checkpoint)!r} is of agents that observe {list(own)}"
+            )
+    return agents
+
+
 def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any) -> Experiment:
     """The experiment of a checkpoint, on the CPU, as it was when it was saved. Its folder is left as it is.
 
@@ -183,6 +218,8 @@ def _rebuilt(setup: Setup, patch: dict[str, Any]) -> Experiment:
         ValueError: if there is no such option.
     """
     setup.task.config = setup.options
+    # Whom it met in training is not asked for, and need not be there any more either.
+    vars(setup.experiment).pop(CO_PLAYERS, None)
     for key, value in patch.items():
         if not hasattr(setup.experiment, key):
             raise ValueError(f"experiment must have the options {', '.join(vars(setup.experiment))}, but not {key!r}")

@@ -17,7 +17,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.play import check_seating
-from benchmarl_reciprocator.agents.trained import load_agents
+from benchmarl_reciprocator.agents.trained import agents_for_seats
 from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import seats
@@ -43,24 +43,7 @@ class Frozen(NotTrained):
         super().__init__(experiment=experiment)
         if checkpoint is None or not Path(checkpoint).is_file():
             raise ValueError(f"algorithm.checkpoint must be a file that an experiment saved, but is {checkpoint!r}")
-        trained = load_agents(Path(checkpoint))
-        n_agents = sum(map(len, self.group_map.values()))
-        if len(trained) != n_agents:
-            raise ValueError(
-                f"algorithm.checkpoint must be of as many agents as the task has ({n_agents}), but {checkpoint!r} is "
-                f"of {len(trained)}"
-            )
-        if agent is not None and not 0 <= agent < n_agents:
-            raise ValueError(f"algorithm.agent must be null or 0 to {n_agents - 1}, but is {agent!r}")
-        self.agents = trained if agent is None else [trained[agent]] * n_agents
-        for group, members in seats(self.group_map).items():
-            observation = self.observation_spec[group, "observation"].shape[1:]
-            own = self.agents[members.start].team.observation_shape
-            if observation != own:
-                raise ValueError(
-                    f"algorithm.checkpoint must be of agents that observe {list(observation)}, as those of the task "
-                    f"do, but {checkpoint!r} is of agents that observe {list(own)}"
-                )
+        self.agents = agents_for_seats(experiment, "algorithm", Path(checkpoint), agent)
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
         env_fun = super().process_env_fun(env_fun)

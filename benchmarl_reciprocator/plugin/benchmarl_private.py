@@ -14,17 +14,19 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import benchmarl
 import benchmarl.experiment.experiment as benchmarl_experiment
+import benchmarl.hydra_config as benchmarl_hydra
 from benchmarl.algorithms.common import Algorithm
 from benchmarl.environments import _task_class_registry
 from benchmarl.environments.common import _get_task_config_class
-from benchmarl.experiment import Experiment
+from benchmarl.experiment import Experiment, ExperimentConfig
 from benchmarl.experiment.callback import Callback
 from benchmarl.models.common import ModelConfig
 from benchmarl.utils import _read_yaml_config
+from omegaconf import DictConfig
 from torchrl.data import Composite
 from torchrl.record.loggers.csv import CSVLogger
 
@@ -35,7 +37,9 @@ NETWORKS = ("_losses_and_updaters", "_policies_for_loss", "_policies_for_collect
 
 
 def hook_into_setup(
-    before: Sequence[Callable[[Experiment], None]], after: Sequence[Callable[[Experiment], None]]
+    before: Sequence[Callable[[Experiment], None]],
+    after: Sequence[Callable[[Experiment], None]],
+    before_collector: Sequence[Callable[[Experiment], None]] = (),
 ) -> None:
     """Let functions take part in the set-up of every experiment, around the step that names it and pickles its parts.
 
@@ -46,8 +50,10 @@ def hook_into_setup(
     Args:
         before (sequence of callable): called with the experiment, in order; what they change of it is saved.
         after (sequence of callable): the same; what they change is not saved.
+        before_collector (sequence of callable): called once the environments, the algorithm and its losses are made,
+            before ``Experiment._setup_collector`` makes the collector of ``Experiment.env_func``.
     """
-    setup_name = Experiment._setup_name
+    setup_name, setup_collector = Experiment._setup_name, Experiment._setup_collector
 
     def hooked(experiment: Experiment) -> None:
         for job in before:
@@ -56,7 +62,33 @@ def hook_into_setup(
         for job in after:
             job(experiment)
 
+    def with_all_but_the_collector(experiment: Experiment) -> None:
+        for job in before_collector:
+            job(experiment)
+        setup_collector(experiment)
+
     setattr(Experiment, "_setup_name", hooked)  # noqa: B010
+    setattr(Experiment, "_setup_collector", with_all_but_the_collector)  # noqa: B010
+
+
+def hook_into_loading(take: Callable[[ExperimentConfig, DictConfig], None]) -> None:
+    """Let a function see the whole config whenever BenchMARL makes a configuration of an experiment from it.
+
+    ``hydra_config.load_experiment_from_hydra`` hands ``cfg.experiment`` to ``load_experiment_config_from_hydra`` of the
+    same module (benchmarl 1.5.2), and leaves alone what it does not know at the top level, where a key for every
+    algorithm belongs. From a part of a config OmegaConf tells the whole by ``_get_root`` (omegaconf 2.3).
+
+    Args:
+        take (callable): called with the configuration and the whole config that it is a part of.
+    """
+    load = benchmarl_hydra.load_experiment_config_from_hydra
+
+    def hooked(cfg: DictConfig) -> ExperimentConfig:
+        config = load(cfg)
+        take(config, cast("DictConfig", cfg._get_root()))
+        return config
+
+    benchmarl_hydra.load_experiment_config_from_hydra = hooked
 
 
 def add_callback(experiment: Experiment, callback: Callback) -> None:

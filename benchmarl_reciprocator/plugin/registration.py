@@ -35,12 +35,18 @@ from benchmarl_reciprocator.extensions import (
     read_mapping,
     warn_of,
 )
-from benchmarl_reciprocator.plugin.benchmarl_private import add_callback, declare_task_options, hook_into_setup
+from benchmarl_reciprocator.plugin.benchmarl_private import (
+    add_callback,
+    declare_task_options,
+    hook_into_loading,
+    hook_into_setup,
+)
 from benchmarl_reciprocator.plugin.checks import (
     refuse_another_checkpoint,
     refuse_evaluation_that_never_comes,
     refuse_missing_loggers,
 )
+from benchmarl_reciprocator.plugin.co_players import seat_co_players, take_co_players
 from benchmarl_reciprocator.plugin.schedule import Schedule, settle_schedule
 from benchmarl_reciprocator.plugin.task_callback import TaskCallback, needs_joint_group
 from benchmarl_reciprocator.tasks.task import (
@@ -175,7 +181,9 @@ def _register_what_ships() -> None:
     hook_into_setup(
         before=(refuse_missing_loggers, _refuse_what_would_fail, _settle_the_grouping, _settle_the_schedule),
         after=(_attach_callbacks,),
+        before_collector=(seat_co_players,),
     )
+    hook_into_loading(take_co_players)
 
 
 def _register_what_is_declared() -> bool:

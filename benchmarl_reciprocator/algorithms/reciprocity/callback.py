@@ -10,6 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.data import Composite
 
+from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig, SharedOptions
 from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures, ReciprocityWarning
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
@@ -125,12 +126,19 @@ class Reciprocity(Callback):
         frames = experiment.total_frames - batch.numel()
         if frames - batch.numel() < self.shared.reciprocity_delay <= frames:
             self.learner.forget()
-        fit = self.learner.observe(joint)
+        co_players = co_players_of(experiment)
+        fit = self.learner.observe(joint, co_players.undisturbed(batch) if co_players is not None else None)
         influence = self.learner.influence(joint).to(batch.device or done.device)
         extrinsic = joint.get(("next", "reward")).to(influence.device)
 
         groups = {
-            group: Reciprocators(self.view.members[group], config, config.weight(frames), self._balance_gamma(config))
+            group: Reciprocators(
+                self.view.members[group],
+                config,
+                weight=config.weight(frames),
+                weight_of_harm=config.weight_of_harm(frames),
+                gamma=self._balance_gamma(config),
+            )
             for group, config in self.groups.items()
         }
         # What the policies saw, if they did: kept up during collection, by the estimator as it was then.

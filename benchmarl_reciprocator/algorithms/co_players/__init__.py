@@ -1,0 +1,1 @@
+"""Co-player pools: in a share of the environments somebody else takes a learner's seat while the others train."""
