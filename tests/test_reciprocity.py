@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -106,6 +107,41 @@ def test_weight_grows_over_frames() -> None:
     assert config.weight(0) == 3.0
 
 
+def test_weight_of_harm_may_change() -> None:
+    config = ReciprocatorConfig.get_from_yaml()
+    config.negative_reciprocity = 0.2
+    assert [config.weight_of_harm(frames) for frames in (0, 10**9)] == [0.2, 0.2]
+    config.negative_reciprocity_end, config.negative_reciprocity_from = 1.0, 100
+    assert [config.weight_of_harm(frames) for frames in (0, 99, 100)] == [0.2, 0.2, 1.0]
+    config.negative_reciprocity_frames = 200
+    assert [config.weight_of_harm(frames) for frames in (0, 100, 200, 300, 400)] == pytest.approx(
+        [0.2, 0.2, 0.6, 1.0, 1.0]
+    )
+
+
+def test_a_configuration_saved_before_harm_could_change_has_it_constant() -> None:
+    config = ReciprocatorConfig.get_from_yaml()
+    for option in ("negative_reciprocity_end", "negative_reciprocity_from", "negative_reciprocity_frames"):
+        delattr(config, option)
+    loaded = pickle.loads(pickle.dumps(config))
+    assert loaded.negative_reciprocity_end is None and loaded.weight_of_harm(10**9) == loaded.negative_reciprocity
+
+
+def test_the_weight_of_harm_is_that_of_the_frames_collected(small_experiment) -> None:
+    """One run turns firm after its first batch, the other is firm from the start: their rewards differ till then."""
+    firm = "algorithm.negative_reciprocity=1.0"
+    growing = ("algorithm.negative_reciprocity=0.0", "algorithm.negative_reciprocity_end=1.0")
+    options = ("algorithm.warmup=2", "algorithm.reward_weight_start=10", "algorithm.negative_reciprocity_from=256")
+    rewards = []
+    for harm in ((firm,), growing):
+        experiment = small_experiment("algorithm=reciprocator", *options, *harm)
+        spy = Spy(experiment)
+        experiment.run()
+        rewards.append(spy.reward(spy.after))
+    assert not torch.equal(rewards[0][0], rewards[1][0])
+    assert torch.equal(rewards[0][1], rewards[1][1])
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -115,6 +151,9 @@ def test_weight_grows_over_frames() -> None:
         ("reward_weight_start", -0.5),
         ("reciprocity_delay", -1),
         ("negative_reciprocity", 1.5),
+        ("negative_reciprocity_end", -0.5),
+        ("negative_reciprocity_from", -1),
+        ("negative_reciprocity_frames", -1),
         ("reciprocal_over_others", "max"),
         ("reward_weight_frames", -1),
         ("buffer_batches", 0),
