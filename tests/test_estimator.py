@@ -464,6 +464,54 @@ def test_buffer_keeps_the_last_batches_only() -> None:
         assert len(held) == 4 * min(number + 1, 3)
 
 
+@pytest.mark.parametrize("buffer_reservoir", [False, True])
+def test_only_chosen_trajectories_are_learned_from(buffer_reservoir: bool) -> None:
+    learner, probe = make_learner(buffer_batches=2, buffer_reservoir=buffer_reservoir), random_batch(99)
+    before = learner.influence(probe)
+    # The capacity is that of two whole batches, whatever the first of them gives.
+    for number, chosen in enumerate([[], [0], [1, 3], [0, 1, 2], [0, 1, 2, 3]]):
+        batch, where = random_batch(number), torch.zeros(4, dtype=torch.bool)
+        batch["next", "reward"].fill_(-1.0)
+        where[chosen] = True
+        batch["next", "reward"][where] = float(number)
+        metrics = learner.observe(batch, where)
+        held = learner.buffer[:]["next", "reward"] if chosen else torch.zeros(0)
+        assert len(held) == [0, 1, 3, 6, 8][number]
+        assert -1.0 not in held
+        # Nothing to fit on, nothing fitted; and so no explained variance before the second fit.
+        assert ("loss_reward" in metrics) == (number > 0)
+        assert ("explained_variance_reward" in metrics) == (number > 1)
+        assert torch.equal(learner.influence(probe), before) == (number == 0)
+    learner.forget()
+    assert learner.observe(random_batch(5), torch.zeros(4, dtype=torch.bool)) == {}
+
+
+def test_a_fit_is_as_long_with_few_trajectories() -> None:
+    steps = []
+    for n_chosen in (4, 1):
+        learner = make_learner(epochs=4, minibatch_size=5)
+        learner.observe(random_batch(0), torch.arange(4) < n_chosen)
+        steps.append(int(next(iter(learner.optimizer.state.values()))["step"]))
+    assert steps == [16, 16]
+
+
+def test_all_chosen_is_as_none_said() -> None:
+    first, second, probe = make_learner(), make_learner(), random_batch(99)
+    for number in range(3):
+        metrics = []
+        for learner, where in ((first, None), (second, torch.ones(4, dtype=torch.bool))):
+            torch.manual_seed(number)
+            metrics.append(learner.observe(random_batch(number), where))
+        assert metrics[0] == metrics[1]
+    assert torch.equal(first.influence(probe), second.influence(probe))
+
+
+@pytest.mark.parametrize("where", [torch.ones(4, 5, dtype=torch.bool), torch.ones(4), torch.arange(4)])
+def test_choice_of_trajectories_must_be_one_boolean_each(where: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"where must be boolean and of shape \[\*B\] = \(4,\), but is "):
+        make_learner().observe(random_batch(0), where)
+
+
 def reservoir(size: int) -> ReplayBuffer:
     return ReplayBuffer(storage=LazyTensorStorage(size), writer=ReservoirWriter())
 
@@ -640,6 +688,10 @@ def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tm
 
 def test_learner_that_saw_nothing_can_be_saved() -> None:
     learner, other, probe = make_learner(), make_learner(seed=1), random_batch(99)
+    other.load_state_dict(learner.state_dict())
+    assert torch.equal(learner.influence(probe), other.influence(probe))
+    # So can one that learned from nothing of what it saw.
+    learner.observe(random_batch(0), torch.zeros(4, dtype=torch.bool))
     other.load_state_dict(learner.state_dict())
     assert torch.equal(learner.influence(probe), other.influence(probe))
     other.observe(random_batch(0))

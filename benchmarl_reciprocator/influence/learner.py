@@ -90,19 +90,22 @@ class InfluenceLearner:
         """Whether the batch last observed belongs to the warm-up."""
         return self.batches_seen <= self.schedule.warmup
 
-    def observe(self, batch: TensorDictBase) -> dict[str, float]:
+    def observe(self, batch: TensorDictBase, where: Tensor | None = None) -> dict[str, float]:
         """Take in a collected batch ``[*B, T]``, and fit if it is time.
 
         Args:
             batch (TensorDictBase): with the estimator's inputs and, under ``"next"``, what
                 :meth:`InfluenceLoss.targets` reads.
+            where (Tensor, optional): boolean ``[*B]``: which trajectories the estimator learns from. Default: all. The
+                buffer's size and the length of a fit go by the whole batch, however many these are; before the first
+                of them there is no fit.
 
         Returns:
-            dict[str, float]: explained variance of the batch before it was learned from, and, if there was a fit, its
-            last losses and gradient norm.
+            dict[str, float]: explained variance of these trajectories before they were learned from, and, if there was
+            a fit, its last losses and gradient norm.
 
         Raises:
-            ValueError: if a reward is not finite.
+            ValueError: if a reward is not finite, or ``where`` is not one boolean for each trajectory.
         """
         reward = batch.get(("next", "reward"))
         if not torch.isfinite(reward).all():
@@ -110,15 +113,27 @@ class InfluenceLearner:
                 "the collected rewards must be finite numbers, but "
                 f"{int((~torch.isfinite(reward)).sum())} of {reward.numel()} are NaN or infinite"
             )
+        if where is not None and (where.shape != batch.shape[:-1] or where.dtype != torch.bool):
+            raise ValueError(
+                f"where must be boolean and of shape [*B] = {tuple(batch.shape[:-1])}, but is {where.dtype} and "
+                f"{tuple(where.shape)}"
+            )
+        frames = batch.numel()
         batch = batch.select(*self._stored_keys()).detach()
-        self._extend(batch)
+        if self.buffer is None:
+            self.buffer = self._make_buffer(batch.shape[:-1].numel())
+        if where is not None:
+            batch = batch[where]
+        if len(batch):
+            self.buffer.extend(batch.reshape(-1, batch.shape[-1]))
         self.batches_seen += 1
         metrics = {}
-        if self.fits:
+        if self.fits and len(batch):
             shares = self.loss.explained_variance(batch.set("target", self.loss.targets(batch)))
             metrics = {f"explained_variance_{part}": x.item() for part, x in shares.items()}
-        if self.warming_up or self.batches_seen % self.schedule.target_period == 0 or not self.fits:
-            metrics.update(self._fit(batch.numel()))
+        due = self.warming_up or self.batches_seen % self.schedule.target_period == 0 or not self.fits
+        if due and len(self.buffer):
+            metrics.update(self._fit(frames))
         return metrics
 
     def forget(self) -> None:
@@ -151,12 +166,6 @@ class InfluenceLearner:
             keys += [("next", "done"), ("next", "terminated")]
             keys += [("next", *(key if isinstance(key, tuple) else (key,))) for key in state_keys]
         return keys
-
-    def _extend(self, batch: TensorDictBase) -> None:
-        trajectories = batch.reshape(-1, batch.shape[-1])
-        if self.buffer is None:
-            self.buffer = self._make_buffer(len(trajectories))
-        self.buffer.extend(trajectories)
 
     def _make_buffer(self, trajectories_per_batch: int) -> ReplayBuffer:
         self._trajectories_per_batch = trajectories_per_batch
@@ -216,7 +225,7 @@ class InfluenceLearner:
                 fills its buffer anew.
         """
         buffer = None
-        if with_buffer and self.buffer is not None:
+        if with_buffer and self.buffer is not None and len(self.buffer):
             # The buffer's own state would hold its whole capacity, filled or not.
             buffer = {"content": self.buffer[:].to_dict(), "writer": dict(self.buffer.writer.state_dict())}
         return {
