@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarl_reciprocator.influence import (
     SharedInfluenceEstimator,
     value_influence,
 )
+from benchmarl_reciprocator.influence.trajectories import next_values
 
 # Payoffs by joint action and agent, action 0 cooperates.
 PRISONERS_DILEMMA = torch.tensor([[[-1, -1], [-3, 0]], [[0, -3], [-2, -2]]], dtype=torch.float64)
@@ -684,6 +686,66 @@ def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tm
             metrics.append(one.observe(random_batch(number)))
         assert metrics[0] == metrics[1]
         assert torch.equal(learner.influence(probe), other.influence(probe))
+
+
+def test_checkpoint_of_an_older_version_that_kept_every_next_state() -> None:
+    learner, other, batch = make_learner(), make_learner(seed=1), random_batch(0)
+    learner.observe(batch)
+    state = copy.deepcopy(learner.state_dict())
+    state["buffer"]["content"] = batch.to_dict()
+    other.load_state_dict(state)
+    assert (other.buffer[:] == learner.buffer[:]).all()
+    for number in (1, 2):
+        metrics = []
+        for one in (learner, other):
+            torch.manual_seed(number)
+            metrics.append(one.observe(random_batch(number)))
+        assert metrics[0] == metrics[1]
+
+
+def followed_on(batch: TensorDict, done: Tensor) -> TensorDict:
+    """``batch`` with states that follow on each other but where an episode is ``done``, ``[B, T]``."""
+    goes_on = ~done[:, :-1, None]
+    after = batch["next", "state"][:, :-1]
+    batch["next", "state"][:, :-1] = torch.where(goes_on, batch["state"][:, 1:], after)
+    batch["next", "done"] = batch["next", "terminated"] = done.unsqueeze(-1)
+    return batch
+
+
+@pytest.mark.parametrize("buffer_reservoir", [False, True])
+def test_buffer_holds_a_state_once(buffer_reservoir: bool) -> None:
+    learner, expected = make_learner(buffer_batches=2, buffer_reservoir=buffer_reservoir), []
+    for number, ends in enumerate([[], [2], [], [0, 3]]):
+        done = torch.zeros(4, 5, dtype=torch.bool)
+        done[:, ends] = True
+        batch = followed_on(random_batch(number), done)
+        learner.observe(batch)
+        expected.append(batch)
+        held = learner.buffer[:]
+        # Room for as many as the worst trajectory so far has
+        assert held["after", "state"].shape[1] == [1, 2, 2, 3][number]
+        after = next_values(held["state"], held["after", "state"], held["breaks"])
+        all_seen = torch.cat(expected)
+        for state, following in zip(held["state"], after):
+            same = (all_seen["state"] == state).flatten(1).all(-1)
+            assert torch.equal(all_seen["next", "state"][same][0], following)
+
+
+def test_targets_from_the_buffer_are_those_of_the_batch() -> None:
+    learner = make_learner()
+    done = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) < 0.3
+    batch = followed_on(random_batch(0), done)
+    learner.observe(batch)
+    torch.manual_seed(1)
+    expected = learner.loss.targets(batch)
+    with torch.no_grad(), learner.loss.fitted() as estimator:
+        held = learner.buffer[:]
+        values = [
+            estimator.state_value(TensorDict({"state": x}, x.shape[:2]))
+            for x in (held["state"], held["after", "state"])
+        ]
+    next_value = next_values(*values, held["breaks"])
+    torch.testing.assert_close(learner.loss.targets(held, next_value), expected)
 
 
 def test_learner_that_saw_nothing_can_be_saved() -> None:

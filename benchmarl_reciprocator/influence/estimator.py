@@ -9,7 +9,8 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
-from torch.nn.functional import pad
+
+from benchmarl_reciprocator.influence.networks import stacked_networks
 
 
 class InfluenceEstimator(TensorDictModuleBase):
@@ -170,23 +171,26 @@ class InfluenceEstimator(TensorDictModuleBase):
         return self._run(tensordict.get("state"), action, networks, seats)
 
     def _run(self, state: Tensor, action: Tensor | None, networks: slice, seats: Tensor | None) -> Tensor:
-        return self._stacked(state, action, networks)
+        predictions = self._stacked(state.reshape(-1, state.shape[-1]), action, networks)
+        return predictions.movedim(-1, 0).reshape(*state.shape[:-1], *predictions.shape[:-1])
 
     def _stacked(self, state: Tensor, action: Tensor | None, networks: slice) -> Tensor:
-        batch_shape = state.shape[:-1]
-        state_weight = self.state_weight if len(self.state_weight) == 1 else self.state_weight[networks]
-        hidden = state.reshape(-1, state.shape[-1]) @ state_weight
-        if action is None:
-            hidden.add_(self.biases[0][networks])
+        """Predictions ``[V, N, P, B]`` for rows of a state ``[B, S]`` and all agents' actions."""
+
+        def chosen(stacked: Tensor) -> Tensor:
+            # A slice costs a copy of the gradient.
+            return stacked if len(stacked) in (1, networks.stop - networks.start) else stacked[networks]
+
+        weights, biases = ([chosen(x) for x in layers] for layers in (self.weights, self.biases))
+        # What is after those that leave out one agent's knows no action.
+        knowing = slice(networks.start, min(networks.stop, self.n_left_out + 1))
+        if action is None or knowing.start >= knowing.stop:
+            action = None
         else:
-            # The bias is the weight of an action that is always taken: what it saves is a pass over the memory, which
-            # on a CPU takes longer than the sums. In place, below, for the same reason.
-            weight = torch.cat([self.weights[0] * self.known_actions, self.biases[0]], dim=-2)[networks]
-            action = pad(action.reshape(-1, weight.shape[-2] - 1), (0, 1), value=1.0)
-            hidden = torch.baddbmm(hidden, action.expand(len(weight), -1, -1), weight)
-        for weight, bias in zip(self.weights[1:], self.biases[1:]):
-            hidden = torch.bmm(hidden.relu_(), weight[networks]).add_(bias[networks])
-        return hidden.transpose(0, 1).reshape(*batch_shape, len(hidden), self.n_agents, self.n_parts)
+            action = action.reshape(len(state), -1)
+            weights[0] = (self.weights[0] * self.known_actions)[knowing]
+        predictions = stacked_networks(state, action, chosen(self.state_weight), weights, biases)
+        return predictions.unflatten(1, (self.n_agents, self.n_parts))
 
     def normalise(self, target: Tensor) -> Tensor:
         """Standardise targets ``[*B, N, P]``."""
@@ -312,17 +316,20 @@ class SharedInfluenceEstimator(InfluenceEstimator):
     def _run(self, state: Tensor, action: Tensor | None, networks: slice, seats: Tensor | None) -> Tensor:
         chosen = slice(None) if seats is None else seats
         row, place = self.row_from_seat[chosen], self.place_in_row[chosen]
+        n_seats = len(row)
         # Columns of a matrix are much faster to pick than those of more dimensions, or rows by an index of two.
         rows = state.reshape(-1, state.shape[-1]).index_select(-1, self.state_from_seat[chosen].flatten())
-        rows = rows.view(*state.shape[:-1], *row.shape[:-1], -1)
         if action is not None:
-            action = action.index_select(-2, row.flatten()).unflatten(-2, row.shape)
-        seen = self._stacked(rows, action, networks)
-        # [*B, seat, network, place in its row, P] -> [*B, network, seat, agent, P]
-        seen = seen.gather(-2, place[:, None, :, None].expand_as(seen)).transpose(-3, -4)
+            action = action.reshape(len(rows), self.n_agents, -1).index_select(-2, row.flatten())
+        seen = self._stacked(rows.view(len(rows) * n_seats, -1), action, networks)
+        # [V, place, P, row and seat] -> [V, seat and agent, P, row]
+        seen = seen.unflatten(-1, (-1, n_seats)).permute(0, 4, 1, 2, 3).flatten(1, 2)
+        place = place + self.n_agents * torch.arange(n_seats, device=place.device).unsqueeze(-1)
+        seen = seen.index_select(1, place.flatten()).unflatten(1, (n_seats, -1))
         # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
-        by_network = zip(range(networks.start, networks.stop), seen.unbind(-4))
-        return torch.cat([x if network == 1 else x.mean(-3, keepdim=True) for network, x in by_network], dim=-3)
+        by_network = zip(range(networks.start, networks.stop), seen)
+        seen = torch.cat([x if network == 1 else x.mean(0, keepdim=True) for network, x in by_network])
+        return seen.movedim(-1, 0).reshape(*state.shape[:-1], *seen.shape[:-1])
 
     @torch.no_grad()
     def shift(self, error: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,12 @@ from torchrl.data.replay_buffers.writers import RoundRobinWriter
 from torchrl.objectives import HardUpdate, SoftUpdate
 
 from benchmarl_reciprocator.influence.balance import value_influence
-from benchmarl_reciprocator.influence.loss import InfluenceLoss
+from benchmarl_reciprocator.influence.loss import InfluenceLoss, error, squared_error
 from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
+from benchmarl_reciprocator.influence.trajectories import AFTER, BREAKS, next_values, pack, with_room
+
+# What the networks make of more than this would take much memory, and no less time.
+FRAMES_AT_ONCE = 4096
 
 
 @dataclass
@@ -74,7 +79,8 @@ class InfluenceLearner:
     def __init__(self, loss: InfluenceLoss, schedule: InfluenceSchedule) -> None:
         self.loss = loss
         self.schedule = schedule
-        self.optimizer = torch.optim.Adam(loss.parameters(), lr=schedule.lr, fused=True)
+        self._parameters = list(loss.parameters())
+        self.optimizer = torch.optim.Adam(self._parameters, lr=schedule.lr, fused=True)
         if schedule.polyak_tau < 1:
             self.target_updater = SoftUpdate(loss, tau=schedule.polyak_tau)
         else:
@@ -120,19 +126,19 @@ class InfluenceLearner:
             )
         frames = batch.numel()
         batch = batch.select(*self._stored_keys()).detach()
-        if self.buffer is None:
-            self.buffer = self._make_buffer(batch.shape[:-1].numel())
-        if where is not None:
-            batch = batch[where]
-        if len(batch):
-            self.buffer.extend(batch.reshape(-1, batch.shape[-1]))
+        if not self._trajectories_per_batch:
+            self._trajectories_per_batch = batch.shape[:-1].numel()
+        batch = batch.reshape(-1, batch.shape[-1]) if where is None else batch[where]
         self.batches_seen += 1
         metrics = {}
-        if self.fits and len(batch):
-            shares = self.loss.explained_variance(batch.set("target", self.loss.targets(batch)))
-            metrics = {f"explained_variance_{part}": x.item() for part, x in shares.items()}
+        if len(batch):
+            if self.loss.future:
+                batch = pack(batch, self.loss.estimator_network.in_keys[:-1])
+            self._extend(batch)
+            if self.fits:
+                metrics = self._explained_variance(batch)
         due = self.warming_up or self.batches_seen % self.schedule.target_period == 0 or not self.fits
-        if due and len(self.buffer):
+        if due and self.buffer is not None and len(self.buffer):
             metrics.update(self._fit(frames))
         return metrics
 
@@ -154,8 +160,12 @@ class InfluenceLearner:
             predicted, on the discounted future, in units of reward.
         """
         with self.loss.lagged() as estimator:
-            full, left_out = estimator.full_and_left_out(batch)
-        return value_influence(full.sum(-1), left_out.sum(-1))
+
+            def influence(frames: TensorDictBase) -> Tensor:
+                full, left_out = estimator.full_and_left_out(frames)
+                return value_influence(full.sum(-1), left_out.sum(-1))
+
+            return by_parts(influence, batch)
 
     def _stored_keys(self) -> list[NestedKey]:
         network = self.loss.estimator_network
@@ -167,21 +177,61 @@ class InfluenceLearner:
             keys += [("next", *(key if isinstance(key, tuple) else (key,))) for key in state_keys]
         return keys
 
-    def _make_buffer(self, trajectories_per_batch: int) -> ReplayBuffer:
-        self._trajectories_per_batch = trajectories_per_batch
+    def _extend(self, trajectories: TensorDictBase) -> None:
+        """Put trajectories ``[n]``, packed where the future is predicted, into the buffer."""
+        if self.buffer is None:
+            self.buffer = self._make_buffer()
+        elif self.loss.future and len(self.buffer):
+            held = self.buffer[:]
+            room = max(data.get(AFTER).shape[1] for data in (held, trajectories))
+            if room > held.get(AFTER).shape[1]:
+                writer = self.buffer.writer.state_dict()
+                self.buffer = self._make_buffer()
+                self.buffer.extend(with_room(held, room))
+                self.buffer.writer.load_state_dict(writer)
+            trajectories = with_room(trajectories, room)
+        self.buffer.extend(trajectories)
+
+    def _make_buffer(self) -> ReplayBuffer:
         return ReplayBuffer(
             storage=LazyTensorStorage(
-                self.schedule.buffer_batches * trajectories_per_batch,
+                self.schedule.buffer_batches * self._trajectories_per_batch,
                 device=self.loss.estimator_network.target_mean.device,
             ),
             writer=ReservoirWriter() if self.schedule.buffer_reservoir else RoundRobinWriter(),
         )
 
+    def _inputs(self, trajectories: TensorDictBase) -> TensorDictBase:
+        """The estimator's inputs ``[n, T]`` of trajectories ``[n]``."""
+        keys = self.loss.estimator_network.in_keys
+        shape = trajectories.get(("next", "reward")).shape[:2]
+        return TensorDict({key: trajectories.get(key) for key in keys}, shape)
+
+    @torch.no_grad()
+    def _targets(self, trajectories: TensorDictBase) -> Tensor:
+        """:meth:`InfluenceLoss.targets` of trajectories ``[n]`` as the buffer holds them, ``[n, T, N, P]``."""
+        if not self.loss.future:
+            return self.loss.targets(trajectories)
+        with self.loss.fitted() as estimator:
+            seats = estimator.sample_seats()
+            values, values_after = (
+                by_parts(lambda frames: estimator.state_value(frames, seats), states)
+                for states in (self._inputs(trajectories), trajectories.get(AFTER))
+            )
+        next_value = next_values(values, values_after, trajectories.get(BREAKS))
+        return self.loss.targets(trajectories, next_value)
+
+    def _explained_variance(self, trajectories: TensorDictBase) -> dict[str, float]:
+        horizon = trajectories.get(("next", "reward")).shape[1]
+        # A sample is enough to be told by.
+        sample = trajectories[:: max(1, len(trajectories) * horizon // FRAMES_AT_ONCE)]
+        shares = self.loss.explained_variance(self._inputs(sample).set("target", self._targets(sample)))
+        return {f"explained_variance_{part}": share.item() for part, share in shares.items()}
+
     def _fit(self, frames: int) -> dict[str, float]:
         assert self.buffer is not None
-        network, stored = self.loss.estimator_network, self.buffer[:]
+        stored, device = self.buffer[:], self.loss.estimator_network.target_mean.device
         wanted = self.schedule.epochs * self._trajectories_per_batch
-        device = network.target_mean.device
         if wanted < len(stored):
             # A draw from the buffer, so that a fit takes no longer with a longer buffer.
             chosen = torch.randint(len(stored), (wanted,), device=device)
@@ -189,33 +239,40 @@ class InfluenceLearner:
             chosen = torch.arange(len(stored), device=device)
         # One batch's worth at a time, and no copy of what is drawn: it would be most of the memory that a run takes.
         parts = chosen.split(self._trajectories_per_batch)
-        target = torch.cat([self.loss.targets(stored[part]) for part in parts])
+        target = torch.cat([self._targets(stored[part]) for part in parts])
         self.loss.update_normalisation(target)
-        horizon = stored.shape[-1]
+        horizon = target.shape[1]
         frames_chosen = (chosen.unsqueeze(-1) * horizon + torch.arange(horizon, device=device)).flatten()
-        stored = stored.select(*network.in_keys).reshape(-1)
+        inputs = self._inputs(stored).reshape(-1)
         target = target.flatten(0, 1)
 
-        def minibatch(index: Tensor) -> TensorDictBase:
-            return stored[frames_chosen[index]].set("target", target[index])
+        def sample(index: Tensor) -> tuple[TensorDictBase, Tensor]:
+            chosen = frames_chosen[index]
+            # Much faster than indexing
+            data = {key: inputs.get(key).index_select(0, chosen) for key in self.loss.estimator_network.in_keys}
+            return TensorDict(data, index.shape), target.index_select(0, index)
 
         size = min(self.schedule.minibatch_size, len(target))
         steps = max(1, self.schedule.epochs * frames // size)
         order = torch.empty(0, dtype=torch.long, device=device)
-        for _ in range(steps):
-            if len(order) < size:
-                order = torch.randperm(len(target), device=device)
-            index, order = order[:size], order[size:]
-            losses = self.loss(minibatch(index))
-            self.optimizer.zero_grad()
-            sum(losses.values()).backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.loss.parameters(), self.schedule.max_grad_norm)
-            self.optimizer.step()
-        some = torch.randperm(len(target), device=device)[:frames]
-        self.loss.centre([minibatch(index) for index in some.split(size)])
+        with self.loss.fitted() as estimator:
+            target = estimator.normalise(target)
+            for _ in range(steps):
+                if len(order) < size:
+                    order = torch.randperm(len(target), device=device)
+                index, order = order[:size], order[size:]
+                losses = squared_error(estimator, *sample(index))
+                self.optimizer.zero_grad()
+                losses.sum().backward()
+                norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.schedule.max_grad_norm)
+                self.optimizer.step()
+            some = torch.randperm(len(target), device=device)[:frames]
+            with torch.no_grad():
+                errors = (error(estimator, *sample(index)).flatten(0, -4).sum(0) for index in some.split(size))
+                estimator.shift(sum(errors) / len(some))
         self.target_updater.step()
         self.fits += 1
-        return {**{key: value.item() for key, value in losses.items()}, "grad_norm": norm.item()}
+        return {**{key: loss.item() for key, loss in zip(self.loss.out_keys, losses)}, "grad_norm": norm.item()}
 
     def state_dict(self, with_buffer: bool = True) -> dict[str, Any]:
         """Estimator, lagged baselines, optimiser, buffer and counters as tensors, dicts and plain numbers.
@@ -245,9 +302,23 @@ class InfluenceLearner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches_seen = state["batches_seen"]
         self.fits = state["fits"]
+        self._trajectories_per_batch = state["trajectories_per_batch"]
         self.buffer = None
         if state["buffer"] is not None:
             content = state["buffer"]["content"]
-            self.buffer = self._make_buffer(state["trajectories_per_batch"])
-            self.buffer.extend(TensorDict(content, batch_size=content["next"]["reward"].shape[:-1]))
+            content = TensorDict(content, batch_size=content["next"]["reward"].shape[:1])
+            if AFTER in content.keys():
+                content.get(AFTER).auto_batch_size_(2)
+            elif self.loss.future:
+                # Older versions kept every next state.
+                content.auto_batch_size_(2)
+                content = pack(content, self.loss.estimator_network.in_keys[:-1])
+            self._extend(content)
             self.buffer.writer.load_state_dict(state["buffer"]["writer"])
+
+
+def by_parts(function: Callable[[TensorDictBase], Tensor], batch: TensorDictBase) -> Tensor:
+    """What ``function`` gives for a batch ``[*B]``, ``[*B, ...]``, taken by parts of it."""
+    if batch.numel() <= FRAMES_AT_ONCE:
+        return function(batch)
+    return torch.cat([function(part) for part in batch.reshape(-1).split(FRAMES_AT_ONCE)]).unflatten(0, batch.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -105,17 +105,12 @@ class InfluenceLoss(LossModule):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         with self.fitted() as estimator:
-            error = self._error(tensordict, estimator.sample_seats()).pow(2)
-        losses = error.flatten(0, -4).mean((0, 2)).sum(0)
+            target = estimator.normalise(tensordict.get(self.tensor_keys.target))
+            losses = squared_error(estimator, tensordict, target)
         return TensorDict(dict(zip(self.out_keys, losses)), [])
 
-    def _error(self, tensordict: TensorDictBase, seats: Tensor | None = None) -> Tensor:
-        """Standardised targets minus predictions, ``[*B, V, N, P]``."""
-        target = self.estimator_network.normalise(tensordict.get(self.tensor_keys.target))
-        return target.unsqueeze(-3) - self.estimator_network.standardised(tensordict, seats)
-
     @torch.no_grad()
-    def targets(self, tensordict: TensorDictBase) -> Tensor:
+    def targets(self, tensordict: TensorDictBase, next_value: Tensor | None = None) -> Tensor:
         """Regression targets of a batch of trajectories.
 
         The future target is the discounted return from the NEXT step on. It is discounted once, where
@@ -126,6 +121,8 @@ class InfluenceLoss(LossModule):
             tensordict (TensorDictBase): ``[*B, T]`` with ``("next", "reward")`` ``[*B, T, N]``, ``("next", "done")``
                 and ``("next", "terminated")`` ``[*B, T, 1]``, and, where the future is predicted, the estimator's
                 input under ``"next"``.
+            next_value (Tensor, optional): value of the next states, ``[*B, T, N]``, where it is known. Default: the
+                estimator's.
 
         Returns:
             Tensor: ``[*B, T, N, P]``: the reward and, where the future is predicted, ``gamma F``.
@@ -133,8 +130,9 @@ class InfluenceLoss(LossModule):
         reward = tensordict.get(("next", self.tensor_keys.reward))
         if not self.future:
             return reward.unsqueeze(-1)
-        with self.fitted() as estimator:
-            next_value = estimator.state_value(tensordict.get("next"), estimator.sample_seats())
+        if next_value is None:
+            with self.fitted() as estimator:
+                next_value = estimator.state_value(tensordict.get("next"), estimator.sample_seats())
         # The vectorised estimate divides by gamma * lmbda.
         estimate = vec_td_lambda_return_estimate if self.gamma * self.lmbda > 0 else td_lambda_return_estimate
         returns = estimate(
@@ -159,18 +157,6 @@ class InfluenceLoss(LossModule):
                 estimator.update_normalisation(target)
 
     @torch.no_grad()
-    def centre(self, batches: Sequence[TensorDictBase]) -> None:
-        """Take off every prediction what it is wrong by on average, see :meth:`InfluenceEstimator.shift`.
-
-        Args:
-            batches (sequence of TensorDictBase): together what the mean is taken over, as for :meth:`forward`.
-        """
-        with self.fitted() as estimator:
-            frames = sum(batch.numel() for batch in batches)
-            error = sum(self._error(batch).flatten(0, -4).sum(0) for batch in batches) / frames
-            estimator.shift(error)
-
-    @torch.no_grad()
     def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
         """Share of the targets' variance that the full prediction explains, by part; below 0 it is worse than the mean.
 
@@ -192,3 +178,24 @@ class InfluenceLoss(LossModule):
 
     def make_value_estimator(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("the targets of InfluenceLoss come from InfluenceLoss.targets")
+
+
+def squared_error(estimator: InfluenceEstimator, tensordict: TensorDictBase, target: Tensor) -> Tensor:
+    """What :class:`InfluenceLoss` minimises, by part, ``[P]``. Arguments as for :func:`error`."""
+    # Two seats drawn at random, where parameters are shared by more
+    errors = error(estimator, tensordict, target, estimator.sample_seats())
+    return errors.flatten(0, -4).square().mean((0, 2)).sum(0)
+
+
+def error(
+    estimator: InfluenceEstimator, tensordict: TensorDictBase, target: Tensor, seats: Tensor | None = None
+) -> Tensor:
+    """Standardised targets minus predictions, ``[*B, V, N, P]``.
+
+    Args:
+        estimator (InfluenceEstimator): the estimator.
+        tensordict (TensorDictBase): ``[*B]`` with the estimator's inputs.
+        target (Tensor): standardised, ``[*B, N, P]``.
+        seats (Tensor, optional): see :class:`~benchmarl_reciprocator.influence.SharedInfluenceEstimator`.
+    """
+    return target.unsqueeze(-3) - estimator.standardised(tensordict, seats)
