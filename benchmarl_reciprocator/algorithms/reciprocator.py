@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarl.algorithms.common import Algorithm
@@ -16,6 +16,7 @@ from torchrl.objectives import LossModule
 from benchmarl_reciprocator.algorithms.not_trained import AddsToEnvironment, groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
+from benchmarl_reciprocator.algorithms.reciprocity.setup import seats_are_alike
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class ReciprocatorMixin(AddsToEnvironment):
         self.reciprocity_config = ReciprocityConfig(**{name: options.pop(name) for name in names})
         self.reciprocity_config.check()
         super().__init__(experiment=experiment, **options)
+        if self.reciprocity_config.share_policy:
+            self.experiment_config = replace(self.experiment_config, share_policy_params=True)
         self.reciprocity = Reciprocity.of(experiment)
         if self.reciprocity_config.observe_balance:
             self.observation_spec = self.reciprocity.with_balance(self.observation_spec)
@@ -51,6 +54,11 @@ class ReciprocatorMixin(AddsToEnvironment):
     def _get_loss(self, group: str, policy_for_loss: TensorDictModule, continuous: bool) -> tuple[LossModule, bool]:
         if self.reciprocity_config.observe_balance:
             self.check_environment("algorithm.observe_balance=true")
+        if self.reciprocity_config.share_policy and not seats_are_alike(self.experiment):
+            raise ValueError(
+                f"algorithm.share_policy must be false with task={self.experiment.task_name!r}, which is another game "
+                "from every seat, but is True"
+            )
         self.reciprocity.add_group(group, self.reciprocity_config)
         return super()._get_loss(group, policy_for_loss, continuous)
 
@@ -62,6 +70,11 @@ class Reciprocator(ReciprocatorMixin, Ippo):
     agent's return. The options are those of :class:`ReciprocityConfig` and of
     :class:`~benchmarl.algorithms.Ippo`.
     """
+
+    def __init__(self, experiment: Experiment, **options: Any) -> None:
+        super().__init__(experiment, **options)
+        # It reads what its agent sees, and so is one for all as well as the policy is.
+        self.share_param_critic = self.share_param_critic or self.reciprocity_config.share_policy
 
 
 @dataclass

@@ -47,5 +47,9 @@ def seat_co_players(experiment: Experiment) -> None:
         if set(names).isdisjoint(options.learners):
             return
     co_players = CoPlayers(options)
+    co_players.experiment = experiment
+    if options.learners is not None and not co_players.open_seats():
+        # As in a preset that is for any population: here nobody is left to meet them.
+        return
     add_callback(experiment, co_players)
     co_players.settle()

@@ -199,5 +199,6 @@ def _add_missing(ours: dict[str, Any], earlier: dict[str, Any]) -> None:
 
 
 def needs_joint_group(config: AlgorithmConfig) -> bool:
-    """Whether the algorithm's critic or mixer pools the agents of a group."""
-    return config.has_centralized_critic() or isinstance(config, (QmixConfig, VdnConfig))
+    """Whether the algorithm's critic or mixer pools the agents of a group, or they have one policy."""
+    pools = config.has_centralized_critic() or isinstance(config, (QmixConfig, VdnConfig))
+    return pools or getattr(config, "share_policy", False)

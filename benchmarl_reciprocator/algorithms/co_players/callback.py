@@ -61,6 +61,12 @@ class CoPlayers(Callback):
         experiment, options = self.experiment, self.options
         self._refuse_what_cannot_be(experiment)
         open_seats = self.open_seats()
+        if not open_seats:
+            names = algorithms_by_group(experiment.algorithm_config, experiment.group_map).values()
+            raise ValueError(
+                f"co_players.share must be 0 where no seat has a learner beside another one, but is {options.share}: "
+                f"algorithms are {', '.join(names)}"
+            )
         self.pool = CoPlayerPool(options.entries(), experiment, open_seats)
         self.seats = CoPlayerSeats(self.pool, experiment.group_map, open_seats, options.share, experiment.seed)
         env_fun = experiment.env_func
@@ -75,11 +81,7 @@ class CoPlayers(Callback):
             self.team = Team(self.experiment)
 
     def open_seats(self) -> list[int]:
-        """The seats that a co-player may take: a learner's, with another learner left who is to meet co-players.
-
-        Raises:
-            ValueError: if there is none.
-        """
+        """The seats that a co-player may take: a learner's, with another learner left who is to meet co-players."""
         experiment, learners = self.experiment, self.options.learners
         names = algorithms_by_group(experiment.algorithm_config, experiment.group_map)
         members = seats(experiment.group_map)
@@ -88,14 +90,7 @@ class CoPlayers(Callback):
             for group in experiment.train_group_map
             for seat in range(members[group].start, members[group].stop)
         }
-        found = [seat for seat in trained if any(meets for other, meets in trained.items() if other != seat)]
-        if not found:
-            whose = "" if learners is None else f" whose algorithm is in co_players.learners={learners}"
-            raise ValueError(
-                f"co_players.share must be 0 where no seat has a learner beside another one{whose}, but is "
-                f"{self.options.share}: algorithms are {', '.join(names.values())}"
-            )
-        return found
+        return [seat for seat in trained if any(meets for other, meets in trained.items() if other != seat)]
 
     def undisturbed(self, batch: TensorDictBase) -> Tensor | None:
         """Which trajectories of a batch ``[*B, T]`` the estimator may be fitted on: boolean ``[*B]``; ``None``: all."""

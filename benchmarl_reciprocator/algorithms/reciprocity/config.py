@@ -16,6 +16,7 @@ ADDED_LATER = {
     "negative_reciprocity_end": None,
     "negative_reciprocity_from": 0,
     "negative_reciprocity_frames": 0,
+    "share_policy": False,
 }
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
 # The words are made when they are needed: the models that there are may be more by then.
@@ -157,6 +158,9 @@ class ReciprocityConfig(SharedOptions):
         negative_reciprocity_from (int): frames before it begins to change.
         negative_reciprocity_frames (int): frames over which it changes; 0: at once.
         reciprocal_over_others (str): mean (as published) | sum over the other agents.
+        share_policy (bool): whether the agents of a group have one policy, trained in every seat: self-play with shared
+            parameters. The critic of the Reciprocator on independent PPO is shared too. Without it, of two agents that
+            train together one often ends up firm and the other lenient.
     """
 
     reward_weight_start: float = field(metadata=number(least=0))
@@ -170,6 +174,7 @@ class ReciprocityConfig(SharedOptions):
     negative_reciprocity_from: int = field(metadata=integer(0))
     negative_reciprocity_frames: int = field(metadata=integer(0))
     reciprocal_over_others: str = field(metadata=choice(OVER_OTHERS))
+    share_policy: bool = field(metadata=switch())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({**ADDED_LATER, **state})

@@ -40,6 +40,11 @@ def check_task(experiment: Experiment) -> None:
             )
 
 
+def seats_are_alike(experiment: Experiment) -> bool:
+    """Whether the game is the same from every seat. A task that does not say is taken to be."""
+    return getattr(experiment.test_env, "interchangeable_seats", True)
+
+
 def make_view(experiment: Experiment, options: SharedOptions) -> JointView:
     """The joint view of the experiment's batches that the estimator takes."""
     return JointView(
@@ -59,9 +64,7 @@ def make_learner(experiment: Experiment, view: JointView, options: SharedOptions
     Raises:
         ValueError: on parameters to be shared by agents that are not in the same position, or a bad encoder.
     """
-    # A task that does not say is taken to be the same from every seat.
-    same_game = getattr(experiment.test_env, "interchangeable_seats", True)
-    if options.estimator_share_params and not (same_game and view.alike):
+    if options.estimator_share_params and not (seats_are_alike(experiment) and view.alike):
         raise ValueError(
             f"algorithm.estimator_share_params must be false with task={experiment.task_name!r}, but is True: sharing "
             "needs a game that is the same from every seat, with agents that observe and act alike"
