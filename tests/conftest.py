@@ -35,7 +35,8 @@ def small_experiment(tmp_path: Path):
     """Makes experiments of two short iterations from further overrides, in ``tmp_path``."""
 
     def make(*overrides: str, preset: str | None = "prisoners_dilemma", **kwargs) -> Experiment:
-        chosen = [f"+preset={preset}"] if preset is not None else ["experiment=social_dilemmas"]
+        # Learners alone, unless a test says otherwise: some presets have co-players.
+        chosen = [f"+preset={preset}", "co_players.share=0"] if preset is not None else ["experiment=social_dilemmas"]
         return load_experiment([*chosen, *SMALL, f"experiment.save_folder={tmp_path}", *overrides], **kwargs)
 
     return make

@@ -28,7 +28,7 @@ from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.tasks.matrix.players import all_d, grim
 
 COOPERATE, DEFECT = 0, 1
-QUARTER = ("co_players.share=0.25", "co_players.pool=[all_d]")
+QUARTER = ("co_players.share=0.25", "co_players.pool=[all_d]", "co_players.learners=null")
 
 
 class Batches(Callback):
@@ -307,7 +307,7 @@ def test_past_selves_are_as_they_were(small_experiment, grouping: str) -> None:
 def test_agents_of_a_checkpoint(small_experiment, checkpoints: Path) -> None:
     checkpoint = next(checkpoints.glob("runs/recip_seed_0/*/checkpoints/*.pt"))
     pool = f"co_players.pool=[{{checkpoint: '{checkpoint}', agent: 0, weight: 2}}, tit_for_tat]"
-    experiment = small_experiment("algorithm=ippo", "co_players.share=0.5", pool, "task.max_steps=8")
+    experiment = small_experiment("algorithm=ippo", *QUARTER, "co_players.share=0.5", pool, "task.max_steps=8")
     experiment.run()
     names = [entry.name for entry in co_players_of(experiment).pool.entries]
     assert names == [f"{checkpoint.stem}_agent_0", "tit_for_tat"]
@@ -319,6 +319,12 @@ def test_in_a_mixed_population_only_those_who_are_meant_meet_co_players(small_ex
     batch = next(iter(experiment.collector))
     # The first is the Reciprocator: it is IPPO whose seat is taken.
     assert batch.get((seat, "co_player")).any() == (seat == "agent_1")
+
+
+def test_a_preset_goes_without_co_players_where_nobody_is_left_to_meet_them(small_experiment) -> None:
+    """Its pool is for Reciprocators, whoever they are with."""
+    overrides = ("algorithm=mixed", "algorithm.others=tit_for_tat")
+    assert co_players_of(small_experiment(*overrides, *QUARTER, "co_players.learners=[reciprocator]")) is None
 
 
 def test_algorithms_that_are_not_meant_train_as_ever(small_experiment) -> None:
@@ -378,7 +384,7 @@ def test_tasks_without_seats_have_no_co_players(small_experiment) -> None:
 def test_agents_that_see_something_else_are_refused(small_experiment, public_goods: Path) -> None:
     checkpoint = next(public_goods.glob("runs/*/*/checkpoints/*.pt"))
     with pytest.raises(ValueError, match=r"co_players.pool\[0\].checkpoint must be of as many agents"):
-        small_experiment("algorithm=ippo", "co_players.share=0.25", f"co_players.pool=[{{checkpoint: '{checkpoint}'}}]")
+        small_experiment("algorithm=ippo", *QUARTER, f"co_players.pool=[{{checkpoint: '{checkpoint}'}}]")
 
 
 def test_continuous_actions_need_a_player_that_has_them(small_experiment) -> None:

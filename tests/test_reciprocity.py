@@ -190,6 +190,32 @@ def test_a_baseline_shared_by_agents_in_different_positions_is_refused(
         small_experiment("algorithm=reciprocator", "algorithm.estimator_share_params=True", *task, preset=preset)
 
 
+@pytest.mark.parametrize("algorithm", ["reciprocator", "reciprocator_mappo"])
+def test_one_policy_in_every_seat(algorithm: str, small_experiment) -> None:
+    experiments = [
+        small_experiment(f"algorithm={algorithm}", f"algorithm.share_policy={share}", "task.grouping=one_group")
+        for share in (True, False)
+    ]
+    shared, own = (experiment.losses["agents"] for experiment in experiments)
+    count = lambda parameters: sum(value.numel() for value in parameters.values(True, True))  # noqa: E731
+    assert 2 * count(shared.actor_network_params) == count(own.actor_network_params)
+    # A centralised critic has a value for each of them whatever they share.
+    same_critic = count(shared.critic_network_params) == count(own.critic_network_params)
+    assert same_critic == (algorithm == "reciprocator_mappo")
+    assert not experiments[0].config.share_policy_params
+
+
+def test_agents_with_one_policy_are_in_one_group_if_that_is_left_open(small_experiment) -> None:
+    shared = small_experiment("algorithm=reciprocator", "algorithm.share_policy=true")
+    assert list(shared.group_map) == ["agents"]
+    assert list(small_experiment("algorithm=reciprocator").group_map) == ["agent_0", "agent_1"]
+
+
+def test_one_policy_for_seats_that_differ_is_refused(small_experiment) -> None:
+    with pytest.raises(ValueError, match=r"algorithm\.share_policy must be false with task='matching_pennies'"):
+        small_experiment("algorithm=reciprocator", "algorithm.share_policy=true", preset="matching_pennies")
+
+
 @pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
 def test_a_shared_baseline_on_observations_in_a_row(grouping: str, small_experiment) -> None:
     options = ("algorithm.estimator_share_params=True", f"task.grouping={grouping}", "algorithm.future_influence=True")
