@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
@@ -17,6 +18,8 @@ from benchmarl_reciprocator.evaluation.crossplay_sections import crossplay_secti
 from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.meta_game import analyse
 from benchmarl_reciprocator.evaluation.pairings import (
+    AGENTS,
+    ALL,
     SAME_SEED,
     as_table,
     contestants_of,
@@ -27,12 +30,15 @@ from benchmarl_reciprocator.evaluation.pairings import (
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.evaluation.sections import write_sections
-from benchmarl_reciprocator.evaluation.statistics import mean_interval
+from benchmarl_reciprocator.evaluation.statistics import nested_mean_interval
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # Whom published tables play against.
 USUAL = ("all_c", "cooperate", "all_d", "greedy", "random", "tit_for_tat")
 SIDES = ("row", "column")
+# Whose a row of the table of pairings is
+WHO = tuple(f"{side}_{what}" for side in SIDES for what in ("seed", "agent"))
 
 
 def crossplay(
@@ -41,6 +47,7 @@ def crossplay(
     against: Sequence[str] | None = None,
     episodes: int = 200,
     output: Path | None = None,
+    agents: str = ALL,
 ) -> tuple[Path, str]:
     """Play what is missing, and write tables, figures and the analysis of the meta-game.
 
@@ -52,6 +59,8 @@ def crossplay(
         against (sequence of str, optional): scripted players; default: those of :data:`USUAL` that the task has.
         episodes (int): of each pairing.
         output (Path, optional): where everything goes; default: ``crossplay/<task>``.
+        agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``, see
+            :func:`~benchmarl_reciprocator.evaluation.pairings.pair_up`.
 
     Returns:
         tuple[Path, str]: the folder, and the report in markdown.
@@ -59,13 +68,15 @@ def crossplay(
     Raises:
         ValueError: on bad input, or if nothing could be played.
     """
+    check_option("agents", agents, agents in AGENTS, one_of(AGENTS))
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
     if against is None:
         against = [name for name in USUAL if name in task.players()]
     contestants = [*contestants_of(checkpoints, taken=against), *scripted_contestants(against, task)]
     folder = output or Path("crossplay") / task.name.lower()
     with locked(folder):
-        records = play_missing(pair_up(contestants), task, episodes, folder)
+        env = task.options.make_env(1, "cpu", seed=0)
+        records = play_missing(pair_up(contestants, env, agents), task, episodes, folder)
         if not records:
             raise ValueError("no pairing could be played")
         table = as_table(records)
@@ -82,20 +93,43 @@ def crossplay(
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over pairs of every score and measure: a row for each cell, kind and quantity.
+    """Mean and interval of every score and measure: a row for each cell, kind and quantity. The interval is over pairs
+    of seeds and, within each, over the agents of both sides, see
+    :func:`~benchmarl_reciprocator.evaluation.statistics.nested_mean_interval`.
 
     Args:
         table (DataFrame): of pairings, see :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
     """
     rows = []
-    quantities = [column for column in table.columns if column.startswith(("row_", "column_")) and "seed" not in column]
+    quantities = [name for name in table.columns if name.startswith(tuple(f"{s}_" for s in SIDES)) and name not in WHO]
     for (row, column, kind), cell in table.groupby(["row", "column", "kind"], sort=False):
+        seeds = by_seeds(cell)
+        place = {"row": row, "column": column, "kind": kind, "pairs": len(seeds), "meetings": len(cell)}
         for quantity in quantities:
-            mean, low, high = mean_interval(cell[quantity])
+            mean, low, high = nested_mean_interval(by_agents(one, quantity) for one in seeds)
             side, _, name = quantity.partition("_")
-            place = {"row": row, "column": column, "kind": kind, "pairs": len(cell)}
             rows.append({**place, "side": side, "quantity": name, "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def by_seeds(cell: pd.DataFrame) -> list[pd.DataFrame]:
+    """The meetings of a cell, those of each pair of seeds apart, in the order in which they were played."""
+    return [one for _, one in cell.groupby(["row_seed", "column_seed"], sort=False, dropna=False)]
+
+
+def _seed_means(meetings: pd.DataFrame, side: str) -> np.ndarray:
+    """A side's scores per step, the mean of each pair of seeds."""
+    return np.array([seeds[f"{side}_per_step"].mean() for seeds in by_seeds(meetings)])
+
+
+def by_agents(meetings: pd.DataFrame, quantity: str) -> np.ndarray:
+    """A quantity of the meetings of a pair of seeds, ``[A, B]`` by the agents of the row and of the column; ``nan``
+    where two did not meet.
+    """
+    places = [pd.factorize(meetings[f"{side}_agent"], use_na_sentinel=False) for side in SIDES]
+    table = np.full([len(found) for _, found in places], np.nan)
+    table[tuple(index for index, _ in places)] = pd.to_numeric(meetings[quantity])
+    return table
 
 
 def met_each_other(names: Sequence[str], met: Collection[tuple[str, str]]) -> list[str]:
@@ -116,15 +150,16 @@ def met_each_other(names: Sequence[str], met: Collection[tuple[str, str]]) -> li
 
 
 def meta_game(table: pd.DataFrame, names: list[str], task: SocialDilemmaClass) -> dict[str, Any]:
-    """The analysis of :func:`~benchmarl_reciprocator.evaluation.meta_game.analyse` over those that all met each other.
+    """The analysis of :func:`~benchmarl_reciprocator.evaluation.meta_game.analyse` over those that all met each other,
+    by the means of every pair of seeds over its agents.
 
     Raises:
         ValueError: if nobody met even itself.
     """
     same = table[table["kind"] == SAME_SEED]
     samples = {
-        cell: tuple(pairs[f"{side}_per_step"].to_numpy(float) for side in SIDES)
-        for cell, pairs in same.groupby(["row", "column"])
+        cell: (_seed_means(meetings, SIDES[0]), _seed_means(meetings, SIDES[1]))
+        for cell, meetings in same.groupby(["row", "column"])
     }
     complete = met_each_other(names, samples)
     if not complete:

@@ -50,6 +50,65 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95, seed: int =
     return Interval(known.mean().item(), float(interval.low), float(interval.high))
 
 
+def nested_mean_interval(
+    tables: Iterable[np.ndarray | Sequence[Sequence[float]]], confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean over seeds of their agents' means, with the percentile interval of a bootstrap of two levels.
+
+    First seeds are drawn with replacement; then, within every seed that was drawn, the agents of both sides, each side
+    apart, with replacement; the mean is over all meetings of those that were drawn (crossed agents, as in Owen 2007,
+    Ann. Appl. Stat. 1, 386). Where not all of a seed met (agents that trained together do not meet themselves), the
+    first side's agents are drawn, each with all its meetings. Neither scipy's bootstrap nor rliable's stratified one
+    draws within what it has drawn. With one meeting for each seed it is :func:`mean_interval`.
+
+    Args:
+        tables (iterable of ndarray): one for each seed, ``[A, B]`` by the agents of both sides; ``nan`` where two did
+            not meet or nothing is known. Agents and seeds of which nothing is known do not count.
+        confidence (float): of the interval.
+        seed (int): of the resampling.
+
+    Returns:
+        Interval: mean, lower and upper end; ``nan`` ends with fewer than two seeds, whose agents learned together and
+        say nothing about others.
+    """
+    known = []
+    for table in tables:
+        table = np.asarray(table, dtype=float)
+        met = ~np.isnan(table)
+        if met.any():
+            known.append(table[met.any(1)][:, met.any(0)])
+    means = [np.nanmean(table).item() for table in known]
+    if len(known) < 2 or all(table.size == 1 for table in known):
+        return mean_interval(means, confidence, seed)
+    n = len(known)
+    rng = np.random.default_rng(seed)
+    # What each seed would come to in each of the n places for which seeds are drawn
+    inner = np.stack([_resampled_means(table, n, 2 * index, seed) for index, table in enumerate(known)])
+    drawn = rng.integers(n, size=(1, n, RESAMPLES))
+    resampled = np.take_along_axis(inner, drawn, 0)[0].mean(0)
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Interval(float(np.mean(means)), float(low), float(high))
+
+
+def _resampled_means(table: np.ndarray, places: int, stream: int, seed: int) -> np.ndarray:
+    """Means ``[places, RESAMPLES]`` of a seed's meetings ``[A, B]`` whose agents are drawn with replacement."""
+    met = ~np.isnan(table)
+    rows = _times_drawn(table.shape[0], places, stream, seed)
+    if met.all():
+        columns = _times_drawn(table.shape[1], places, stream + 1, seed)
+        return np.einsum("pra,ab,prb->pr", rows, table, columns) / table.size
+    return (rows @ np.nansum(table, 1)) / (rows @ met.sum(1))
+
+
+# The same for every cell of a table
+@lru_cache(maxsize=256)
+def _times_drawn(n: int, places: int, stream: int, seed: int) -> np.ndarray:
+    """How often each of ``n`` is drawn in ``n`` draws with replacement, ``[places, RESAMPLES, n]``."""
+    rng = np.random.default_rng([seed, stream])
+    return rng.multinomial(n, [1 / n] * n, size=(places, RESAMPLES)).astype(float)
+
+
 def show(mean: float, low: float, high: float, digits: int = 2) -> str:
     """``mean [low, high]``, the mean alone where there is no interval, and a dash where there is nothing."""
     if math.isnan(mean):
