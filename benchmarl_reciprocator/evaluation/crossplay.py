@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
-from benchmarl_reciprocator.evaluation.crossplay_sections import crossplay_sections
+from benchmarl_reciprocator.evaluation.crossplay_sections import crossplay_sections, worst_cases
+from benchmarl_reciprocator.evaluation.layout import WORST_CASES
 from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.meta_game import analyse
 from benchmarl_reciprocator.evaluation.pairings import (
@@ -86,6 +87,7 @@ def crossplay(
         write_json(folder / "equilibria.json", analysis)
         cells = summarise(table)
         cells.to_csv(folder / "matrix.csv", index=False, float_format="%.6g")
+        worst_cases(cells).to_csv(folder / WORST_CASES, float_format="%.6g")
         own = [contestant.name for contestant in contestants if contestant.own]
         text = write_sections(crossplay_sections(table, cells, names, own, task, analysis, folder), folder, "crossplay")
         add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from rliable import library
+from scipy.integrate import trapezoid
 from scipy.stats import bootstrap, trim_mean, ttest_ind
 
 RESAMPLES = 2000
@@ -255,6 +256,51 @@ def probability_of_improvement(better: np.ndarray, worse: np.ndarray) -> Interva
             reps=RESAMPLES // 4,
         )
     return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
+
+
+def stands_from(times: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, threshold: float) -> float:
+    """When a curve first reaches a threshold for good: it is never below it again.
+
+    Args:
+        times (sequence of float): ``[T]``, rising.
+        values (sequence of float): ``[T]``; those that are ``nan`` do not count.
+        threshold (float): that is to be reached.
+
+    Returns:
+        float: the first such time, ``nan`` if the last value is below the threshold or there is none.
+    """
+    known = ~np.isnan(values)
+    times, values = np.asarray(times, float)[known], np.asarray(values, float)[known]
+    below = np.flatnonzero(values < threshold)
+    first = below[-1] + 1 if len(below) else 0
+    return float(times[first]) if first < len(times) else math.nan
+
+
+def area_under_curve(times: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
+    """Area under a curve by trapezoids, per time that it spans: its mean over that time, in the unit of its values.
+
+    Args:
+        times (sequence of float): ``[T]``, rising.
+        values (sequence of float): ``[T]``; those that are ``nan`` do not count.
+
+    Returns:
+        float: ``nan`` if nothing is known.
+    """
+    known = ~np.isnan(values)
+    times, values = np.asarray(times, float)[known], np.asarray(values, float)[known]
+    if len(times) < 2:
+        return float(values[0]) if len(values) else math.nan
+    return float(trapezoid(values, times) / (times[-1] - times[0]))
+
+
+def median_with_never(values: Iterable[float]) -> float:
+    """The median of times of which ``nan`` is later than all others: infinite where it is such a one, or the mean of
+    two of which one is.
+
+    Args:
+        values (iterable of float): at least one.
+    """
+    return float(np.median([math.inf if math.isnan(value) else value for value in values]))
 
 
 def performance_profiles(
