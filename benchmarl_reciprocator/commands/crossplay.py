@@ -51,7 +51,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
 def work(arguments: argparse.Namespace) -> None:
     """Play what is missing, write and print."""
-    folder, text = crossplay(
+    played = crossplay(
         arguments.places,
         arguments.overrides,
         arguments.against,
@@ -59,4 +59,4 @@ def work(arguments: argparse.Namespace) -> None:
         arguments.output,
         arguments.agents,
     )
-    sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
+    sys.stdout.write(f"\n{played.text}\nEverything is in {played.folder}/\n")

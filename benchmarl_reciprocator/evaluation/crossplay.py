@@ -7,14 +7,15 @@ it is played, and is not played again.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
-from benchmarl_reciprocator.evaluation.crossplay_sections import crossplay_sections, worst_cases
+from benchmarl_reciprocator.evaluation.crossplay_sections import SCORES, crossplay_sections, worst_cases
 from benchmarl_reciprocator.evaluation.layout import WORST_CASES
 from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.meta_game import analyse
@@ -22,6 +23,7 @@ from benchmarl_reciprocator.evaluation.pairings import (
     AGENTS,
     ALL,
     SAME_SEED,
+    Contestant,
     as_table,
     contestants_of,
     pair_up,
@@ -35,11 +37,27 @@ from benchmarl_reciprocator.evaluation.statistics import nested_mean_interval
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
-# Whom published tables play against.
-USUAL = ("all_c", "cooperate", "all_d", "greedy", "random", "tit_for_tat")
+# Whom published tables play against
+USUAL = ("all_c", "cooperate", "all_d", "greedy", "random", "tit_for_tat", "random_memory_one")
 SIDES = ("row", "column")
-# Whose a row of the table of pairings is
-WHO = tuple(f"{side}_{what}" for side in SIDES for what in ("seed", "agent"))
+
+
+class CrossPlay(NamedTuple):
+    """Cross-play that was played.
+
+    Args:
+        folder (Path): where everything is.
+        text (str): the report in markdown.
+        task (SocialDilemmaClass): the game.
+        table (DataFrame): of pairings, see :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
+        contestants (list of Contestant): in their order.
+    """
+
+    folder: Path
+    text: str
+    task: SocialDilemmaClass
+    table: pd.DataFrame
+    contestants: list[Contestant]
 
 
 def crossplay(
@@ -49,7 +67,7 @@ def crossplay(
     episodes: int = 200,
     output: Path | None = None,
     agents: str = ALL,
-) -> tuple[Path, str]:
+) -> CrossPlay:
     """Play what is missing, and write tables, figures and the analysis of the meta-game.
 
     Args:
@@ -64,7 +82,7 @@ def crossplay(
             :func:`~benchmarl_reciprocator.evaluation.pairings.pair_up`.
 
     Returns:
-        tuple[Path, str]: the folder, and the report in markdown.
+        CrossPlay: what came out.
 
     Raises:
         ValueError: on bad input, or if nothing could be played.
@@ -85,32 +103,32 @@ def crossplay(
         names = [contestant.name for contestant in contestants]
         analysis = meta_game(table, names, task)
         write_json(folder / "equilibria.json", analysis)
-        cells = summarise(table)
+        measures = dict.fromkeys(name for record in records for name in record["measures"])
+        cells = summarise(table, [*SCORES, *measures])
         cells.to_csv(folder / "matrix.csv", index=False, float_format="%.6g")
         worst_cases(cells).to_csv(folder / WORST_CASES, float_format="%.6g")
         own = [contestant.name for contestant in contestants if contestant.own]
         text = write_sections(crossplay_sections(table, cells, names, own, task, analysis, folder), folder, "crossplay")
         add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")
-    return folder, text
+    return CrossPlay(folder, text, task, table, contestants)
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     """Mean and interval of every score and measure: a row for each cell, kind and quantity. The interval is over pairs
     of seeds and, within each, over the agents of both sides, see
     :func:`~benchmarl_reciprocator.evaluation.statistics.nested_mean_interval`.
 
     Args:
         table (DataFrame): of pairings, see :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
+        quantities (sequence of str): scores and measures, by name.
     """
     rows = []
-    quantities = [name for name in table.columns if name.startswith(tuple(f"{s}_" for s in SIDES)) and name not in WHO]
     for (row, column, kind), cell in table.groupby(["row", "column", "kind"], sort=False):
         seeds = by_seeds(cell)
         place = {"row": row, "column": column, "kind": kind, "pairs": len(seeds), "meetings": len(cell)}
-        for quantity in quantities:
-            mean, low, high = nested_mean_interval(by_agents(one, quantity) for one in seeds)
-            side, _, name = quantity.partition("_")
-            rows.append({**place, "side": side, "quantity": name, "mean": mean, "low": low, "high": high})
+        for side, quantity in product(SIDES, quantities):
+            mean, low, high = nested_mean_interval(by_agents(one, f"{side}_{quantity}") for one in seeds)
+            rows.append({**place, "side": side, "quantity": quantity, "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

@@ -268,7 +268,8 @@ def meet(
 
     Returns:
         dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
-        their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
+        their mean); ``steps``, the mean length of an episode; ``measures``, both sides' by name, of what is measured
+        for all together too; and ``by_agent``, of what is measured for each agent alone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -278,17 +279,20 @@ def meet(
     steps = valid.sum().item() / len(scores)
     by_agent = scores.mean(0)
     measured = task.options.metrics(trajectories, valid)
-    measures = {
-        name: _sides([measured[f"agent_{seat}_{name}"].double().nanmean().item() for seat in range(len(agents))], focal)
-        for name in measured
-        # What is measured for all and for each agent: the task's measure of cooperation.
-        if f"agent_0_{name}" in measured
+    named = [name.removeprefix("agent_0_") for name in measured if name.startswith("agent_0_")]
+    by_seat = {name: [f"agent_{seat}_{name}" for seat in range(len(agents))] for name in named}
+    sides = {
+        name: _sides([measured[key].double().nanmean().item() for key in keys], focal)
+        for name, keys in by_seat.items()
+        if all(key in measured for key in keys)
     }
     return {
         "per_step": _sides((by_agent / steps).tolist(), focal),
         "per_episode": _sides(by_agent.tolist(), focal),
         "steps": steps,
-        "measures": measures,
+        # What is measured for all and for each agent: the task's measure of cooperation
+        "measures": {name: sides[name] for name in measured if name in sides},
+        "by_agent": {name: values for name, values in sides.items() if name not in measured},
     }
 
 
@@ -324,6 +328,8 @@ def as_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         entry |= {f"{key}_{what}": record[key].get(what) for what in ("seed", "agent") for key in ("row", "column")}
         entry |= {key: record[key] for key in ("kind", "episodes", "steps")}
         values = {"per_step": record["per_step"], "per_episode": record["per_episode"], **record["measures"]}
+        # Records of before there were any have none.
+        values |= record.get("by_agent", {})
         entry |= {f"{side}_{name}": value for name, sides in values.items() for side, value in sides.items()}
         rows.append(entry)
     return pd.DataFrame(rows).astype(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.layout import WORST_CASES, runs_folder
-from benchmarl_reciprocator.evaluation.records import slug
+from benchmarl_reciprocator.evaluation.records import file_names
 from benchmarl_reciprocator.evaluation.sections import FILE, Figure, Measured, Paragraph, Section, read_sections
 
 # Those that wrote markdown alone before there were sections.
@@ -62,8 +62,9 @@ def worst_cases_beside(folder: Path, tasks: Mapping[str, str]) -> dict[str, dict
         dict: by task and population; of a population of several algorithms the worst of theirs.
     """
     found: dict[str, dict[str, Measured]] = {}
+    files_of = file_names(tasks)
     for task, registered in tasks.items():
-        names = [slug(task), *([registered] if list(tasks.values()).count(registered) == 1 else [])]
+        names = [files_of[task], *([registered] if list(tasks.values()).count(registered) == 1 else [])]
         files = (folder / "crossplay" / name / WORST_CASES for name in names)
         file = next((file for file in files if file.is_file()), None)
         if file is None:
