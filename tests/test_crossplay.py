@@ -9,6 +9,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,17 @@ from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_chec
 from benchmarl_reciprocator.evaluation.crossplay import met_each_other
 from benchmarl_reciprocator.evaluation.crossplay_sections import measures_of
 from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
-from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, contestants_of, pair_up, scripted_contestants
+from benchmarl_reciprocator.evaluation.pairings import (
+    AGENTS,
+    FIRST,
+    OTHER_SEED,
+    Contestant,
+    contestants_of,
+    pair_up,
+    scripted_contestants,
+)
 from benchmarl_reciprocator.evaluation.sections import read_sections
-from benchmarl_reciprocator.evaluation.statistics import mean_interval, show
+from benchmarl_reciprocator.evaluation.statistics import mean_interval, nested_mean_interval, show
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
 
@@ -35,8 +44,13 @@ def test_one_command_from_checkpoints_to_report(checkpoints: Path, tmp_path: Pat
     assert run(monkeypatch, *command) == 0
     printed = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "pairings.csv")
-    # Three populations of two seeds and two scripts: 9 and 3 pairs of seeds, 6 of a population with a script and back.
-    assert len(table) == 9 * 2 + 3 * 2 + 2 * 6 * 2 + 4
+    # Three populations of two seeds, one of them of two agents, and two scripts: 9 and 3 pairs of seeds, of which one
+    # agent meets two, two meet one, or two meet two (but not themselves); each population with a script and back.
+    assert len(table) == 2 * (4 + 4 * 2 + 2) + 2 * (1 + 1 + 4) + 2 * 2 * 2 * 4 + 4
+    own = table[(table["row"] == "Recip") & (table["column"] == "Recip")]
+    met = own.groupby(["kind", "row_seed"])[["row_agent", "column_agent"]].apply(lambda pairs: pairs.values.tolist())
+    assert met["same seed", 0] == met["same seed", 1] == [[0, 1], [1, 0]]
+    assert met["other seed", 0] == [[0, 0], [0, 1], [1, 0], [1, 1]]
     names = ["Mixed: ippo", "Mixed: reciprocator", "Recip", "all_c", "all_d"]
     assert sorted(set(table["row"])) == sorted(set(table["column"])) == names
     scripts = table[(table["row"] == "all_c") & (table["column"] == "all_d")]
@@ -49,7 +63,18 @@ def test_one_command_from_checkpoints_to_report(checkpoints: Path, tmp_path: Pat
     document = read_sections(tmp_path / "section.json")["crossplay"]
     assert document[0].title == "Cross-play: Prisoner's dilemma"
     assert list(document[1].blocks[0].columns[1:]) == ["Mixed: reciprocator", "Recip", "Mixed: ippo", "all_c", "all_d"]
-    assert document[3].title == "P(cooperate) of the row"
+    assert [section.title for section in document][3:6] == [
+        "Worst case over co-players",
+        "Agents apart: scores per step, row / column",
+        "P(cooperate) of the row",
+    ]
+    worst = {row[0]: row[2] for row in document[3].blocks[1].rows}
+    assert worst["all_c"] == "all_d"
+    # Of one agent for each seed and script: the lowest and the highest of four agents
+    apart = {row[0]: row[1:] for row in document[4].blocks[1].rows}
+    assert set(apart) == {"Mixed: ippo", "Mixed: reciprocator", "Recip"}
+    ends = table[(table["row"] == "Recip") & (table["column"] == "all_d")]["row_per_step"]
+    assert apart["Recip"][-1].startswith(f"{ends.min():.2f} to {ends.max():.2f} / ")
     assert json.loads((tmp_path / "equilibria.json").read_text())["names"][-2:] == ["all_c", "all_d"]
     # An interval over two seeds, none for scripts among themselves.
     cells = pd.read_csv(tmp_path / "matrix.csv").set_index(["row", "column", "kind", "side", "quantity"])
@@ -144,10 +169,15 @@ def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
     task, able = choose_game(find_checkpoints([checkpoints]), [])
     contestants = [*contestants_of(able), *scripted_contestants(["all_d"], task)]
     assert [one.seats for one in contestants] == [(0,), (1,), (0, 1), ()]
-    pairings = pair_up(contestants)
-    for pairing in pairings:
-        known = [seed for seed in pairing.seeds if seed is not None]
-        assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
+    env = task.options.make_env(1, "cpu", seed=0)
+    for agents in AGENTS:
+        for pairing in pair_up(contestants, env, agents):
+            known = [seed for seed in pairing.seeds if seed is not None]
+            assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
+    # The first alone: one meeting for each pair of seeds, whoever was trained in the seat
+    first = pair_up(contestants, env, FIRST)
+    assert len(first) == 9 * 2 + 3 * 2 + 6 * 2 + 1
+    assert {pairing.agents for pairing in first} == {(None, None)}
     with pytest.raises(ValueError, match=r"against must be all_c, .* or .*, but is 'nobody'"):
         scripted_contestants(["nobody"], task)
 
@@ -157,6 +187,38 @@ def test_many_agents_play_a_focal_one_among_others(public_goods: Path, tmp_path:
     assert "the column in all 2 others" in capsys.readouterr().out
     analysis = json.loads((tmp_path / "equilibria.json").read_text())
     assert analysis["mixed"] is None and [pure["row"] for pure in analysis["pure"]] == ["all_d"]
+
+
+class Seats(NamedTuple):
+    n_agents: int
+    interchangeable_seats: bool = True
+
+
+def seated(row: tuple[int, ...], column: tuple[int, ...], game: Seats) -> list[list[int | None]]:
+    """Who takes which seat in every meeting of a pair of seeds."""
+    contestants = [
+        Contestant(name, {0: None} if places else {}, places) for name, places in (("row", row), ("column", column))
+    ]
+    return [
+        [place for _, _, place in map(pairing.who_takes, range(game.n_agents))]
+        for pairing in pair_up(contestants, game)
+        if (pairing.row.name, pairing.column.name) == ("row", "column")
+    ]
+
+
+def test_every_agent_of_both_sides_has_its_meetings() -> None:
+    two, three = Seats(2), Seats(3)
+    assert seated((0, 1), (0, 1), two) == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert seated((0, 1), (), two) == [[0, None], [1, None]]
+    assert seated((), (0, 1), two) == [[None, 0], [None, 1]]
+    # Of three, each in its turn takes the place of the same one of the others.
+    assert seated((0, 1, 2), (0, 1, 2), three) == [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    assert seated((), (0, 1, 2), three) == [[None, 1, 2], [None, 2, 0], [None, 0, 1]]
+    # The members of a mixture that has two and one of them
+    assert seated((0,), (1, 2), three) == [[0, 2, 1], [0, 1, 2]]
+    assert seated((1, 2), (0,), three) == [[1, 0, 0], [2, 0, 0]]
+    # Where seats are not alike every agent keeps its own.
+    assert seated((0, 1), (0, 1), Seats(2, interchangeable_seats=False)) == [[0, 1]]
 
 
 def test_checkpoints_of_another_version_of_the_task_do_not_play(checkpoints: Path, tmp_path: Path) -> None:
@@ -236,6 +298,22 @@ def test_intervals() -> None:
     assert show(*mean_interval([-0.001])) == "0.00"
     assert show(*mean_interval([])) == "-"
     assert show(1.0, 0.5, 1.5) == "1.00 [0.50, 1.50]"
+
+
+def test_intervals_are_over_seeds_and_then_over_agents() -> None:
+    # Two seeds that are alike, whose agents of one side come to 0 and 1: of the four that are drawn in all, the share
+    # of the second is binomial, 1/16, 4/16, 6/16, ...
+    for table in ([[0.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]], [[math.nan, 0.0], [1.0, math.nan]]):
+        assert nested_mean_interval([table, table]) == (0.5, 0.0, 1.0)
+        assert nested_mean_interval([table, table], confidence=0.8) == (0.5, 0.25, 0.75)
+    # Agents that are alike leave the seeds' interval, which one seed has none of.
+    tables = [np.full((2, 2), value) for value in (1.0, 2.0, 3.0)]
+    mean, low, high = nested_mean_interval(tables)
+    assert (mean, low, high) == (2.0, 1.0, 3.0)
+    assert math.isnan(nested_mean_interval([[[0.0, 1.0]]]).low)
+    # One meeting for each seed: nothing but the seeds. What is not known does not count.
+    assert nested_mean_interval([[[1.0]], [[2.0]], [[4.0]]]) == mean_interval([1.0, 2.0, 4.0])
+    assert nested_mean_interval([[[1.0, math.nan]], [[math.nan, math.nan]]]).estimate == 1.0
 
 
 def test_a_population_called_as_a_player_is_told_apart(checkpoints: Path) -> None:

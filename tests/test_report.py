@@ -12,6 +12,7 @@ import pytest
 from rliable import metrics
 
 from benchmarl_reciprocator.commands import report as command
+from benchmarl_reciprocator.evaluation.reports.beside import worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.reports.study import study
@@ -24,13 +25,16 @@ from benchmarl_reciprocator.evaluation.result_files import (
 )
 from benchmarl_reciprocator.evaluation.sections import Figure, Section, write_sections
 from benchmarl_reciprocator.evaluation.statistics import (
+    area_under_curve,
     difference,
     interquartile_mean,
     interquartile_means_over_time,
+    median_with_never,
     performance_profiles,
     probability_of_improvement,
     share_of_wins,
     show,
+    stands_from,
     trimmed_mean,
     within_noise_of_the_best,
 )
@@ -114,6 +118,62 @@ def test_final_scores_are_the_interquartile_mean_of_the_last_fifth(results_folde
     assert normalised.loc["pair of kinds", "normalised return"].startswith("0.95 [")
     improvement = pd.read_csv(results_folder / "report" / "improvement.csv").set_index("population")
     assert improvement.loc["pair of kinds", "over pooled †"] == "1.00 [1.00, 1.00]"
+
+
+def test_when_cooperation_stands_and_what_was_earned_until_then(tmp_path: Path) -> None:
+    # In 10 evaluations from frame 0 to 900: seed 0 never falls below 0.8 again after frame 300, seed 1 after 500.
+    for seed, last_below in ((0, 200), (1, 400), (2, 900)):
+        experiment = add_run(tmp_path, "mine", seed, ("ippo", "ippo"), offset=0.0, p_cooperate=0.0) / "experiment"
+        content = json.loads((experiment / "experiment.json").read_text())
+        for step in content["social_dilemmas"]["pd"]["ippo"][f"seed_{seed}"].values():
+            step["p_cooperate"] = 2 * [0.7 if step["step_count"] == last_below else 0.8]
+        (experiment / "experiment.json").write_text(json.dumps(content))
+        scalars = experiment / "experiment" / "scalars"
+        scalars.mkdir(parents=True)
+        # Iterations of 150 frames, two seconds each
+        (scalars / "counters_total_frames.csv").write_text("".join(f"{i},{150.0 * (i + 1)}\n" for i in range(6)))
+        (scalars / "timers_total_time.csv").write_text("".join(f"{i},{2.0 * (i + 1)}\n" for i in range(6)))
+    write_report(tmp_path)
+    final = pd.read_csv(tmp_path / "report" / "final.csv").set_index("seed")
+    assert final["stands_frames"].tolist()[:2] == [300, 500] and final["stands_frames"].isna()[2]
+    assert final["stands_seconds"].tolist()[:2] == [4.0, 8.0] and final["stands_seconds"].isna()[2]
+    # The mean of agents' returns rises from -1 to 8.
+    assert final["area_under_curve"].tolist() == [3.5] * 3
+    table = pd.read_csv(tmp_path / "report" / "scores_pd.csv").iloc[0]
+    assert table["frames until cooperation stands"] == "500 (2 of 3)"
+    assert table["seconds until it stands"] == "8 (2 of 3)"
+    assert table["area under the curve"] == "3.50 [3.50, 3.50]"
+    assert "worst case over co-players, per step" not in table
+
+
+def test_the_worst_case_comes_from_the_cross_play_beside_the_runs(results_folder: Path) -> None:
+    folder = results_folder / "crossplay" / "pd"
+    folder.mkdir(parents=True)
+    (folder / "worst_cases.csv").write_text(
+        "row,column,mean,low,high\npooled,all_d,-2.9,-3,-2.8\npair_of_kinds: ippo,all_d,-2.5,-2.6,-2.4\n"
+        "pair_of_kinds: reciprocator,all_d,-2.1,-2.2,-2.0\n"
+    )
+    assert set(worst_cases_beside(results_folder, {"pd": "other", "pd_2": "other"})) == {"pd"}
+    write_report(results_folder)
+    table = pd.read_csv(results_folder / "report" / "scores_pd.csv").set_index("population")
+    # Of a population of two kinds the worse one's
+    assert table["worst case over co-players, per step"].to_dict() == {
+        "pair of kinds": "-2.50 [-2.60, -2.40]",
+        "pooled †": "-2.90 [-3.00, -2.80]",
+    }
+
+
+def test_curves_by_hand() -> None:
+    nan = float("nan")
+    times = [0, 10, 20, 30]
+    assert stands_from(times, [0.9, 0.7, 0.8, 0.9], 0.8) == 20
+    assert stands_from(times, [0.9, nan, 0.8, nan], 0.8) == 0
+    assert np.isnan([stands_from(times, [0.9, 0.9, 0.9, 0.7], 0.8), stands_from([], [], 0.8)]).all()
+    assert area_under_curve([0, 10, 40], [0.0, 2.0, 4.0]) == (10 * 1 + 30 * 3) / 40
+    assert area_under_curve([0, 10, 40], [0.0, nan, 4.0]) == 2.0
+    assert area_under_curve([5], [3.0]) == 3.0 and np.isnan(area_under_curve([], []))
+    assert median_with_never([nan, 2.0, 1.0]) == 2.0
+    assert median_with_never([nan, 1.0]) == median_with_never([nan]) == np.inf
 
 
 def test_the_report_is_one_folder_that_needs_nothing_else(results_folder: Path) -> None:

@@ -70,11 +70,13 @@ def test_one_command_from_checkpoints_to_ranking(checkpoints: Path, tmp_path: Pa
     ranking = document.blocks[3]
     assert [ranking.rows[index][0] for index in ranking.best] == ["Recip"]
     table = pd.read_csv(tmp_path / "ranking.csv")
-    assert table.groupby("seed")["rank"].apply(sorted).tolist() == [list(range(1, 17))] * 2
-    assert table["trained"].sum() == 2
+    ranks = table.groupby(["seed", "agent"])["rank"].apply(sorted)
+    assert list(ranks.index) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert ranks.tolist() == [list(range(1, 17))] * 4
+    assert table["trained"].sum() == 4
     assert table["score_per_turn"].between(-3, 0).all() and table["cooperation"].between(0, 1).all()
     records = {file: file.stat().st_mtime_ns for file in tmp_path.glob("records/*.json")}
-    assert len(records) == 3
+    assert len(records) == 5
     assert command.main() == 0
     assert all(file.stat().st_mtime_ns == written for file, written in records.items())
 

@@ -91,6 +91,16 @@ def add_episodes(parser: argparse.ArgumentParser, of_what: str, default: int = 2
     add_integer(parser, "--episodes", default, f"episodes {of_what}")
 
 
+def add_agents(parser: argparse.ArgumentParser) -> None:
+    """``arguments.agents``: which agents of every checkpoint are measured, ``"all"`` or ``"first"``."""
+    parser.add_argument(
+        "--agents",
+        default="all",
+        choices=("all", "first"),
+        help="which agents of every checkpoint are measured (default: all; first: one of each, in less time)",
+    )
+
+
 def add_processes(parser: argparse.ArgumentParser, of_what: str) -> None:
     """``arguments.processes``: how many run at a time, by default one for every core."""
     add_integer(parser, "--processes", os.cpu_count() or 1, f"{of_what} at a time, one core for each")

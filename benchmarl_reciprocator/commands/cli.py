@@ -18,6 +18,7 @@ EXTRAS = {
     "benchmark": "suite",
     "crossplay": "crossplay",
     "demo": "suite",
+    "league": "crossplay",
     "tournament": "axelrod",
 }
 OTHERS_NEED = "report"

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarl_reciprocator.commands.arguments import (
+    add_agents,
     add_episodes,
     add_inputs,
     add_output,
@@ -28,7 +29,8 @@ task=social_dilemmas/<name>: which game, where the checkpoints are of several; t
 Checkpoints that were trained on another version of the game than is installed are left out, with the reason.
 """
 WRITES = """
-<output>/crossplay.md: scores and measures of every pairing, equilibria of the meta-game; it is printed too
+<output>/crossplay.md: scores and measures of every pairing, every agent's ends, the worst case over co-players,
+equilibria of the meta-game; it is printed too
 <output>/pairings.csv, matrix.csv, equilibria.json and figures: what it stands on
 <output>/pairings/: a record of every pairing; section.json: the same for the command report
 """
@@ -42,13 +44,19 @@ def main(command_line: Sequence[str] | None = None) -> int:
         "--against", nargs="*", default=None, metavar="PLAYER", help="scripted players (default: the usual of the task)"
     )
     add_episodes(parser, "of each pairing")
+    add_agents(parser)
     add_output(parser, "crossplay/<task>")
     return run_command(parser, command_line, work)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Play what is missing, write and print."""
-    folder, text = crossplay(
-        arguments.places, arguments.overrides, arguments.against, arguments.episodes, arguments.output
+    played = crossplay(
+        arguments.places,
+        arguments.overrides,
+        arguments.against,
+        arguments.episodes,
+        arguments.output,
+        arguments.agents,
     )
-    sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
+    sys.stdout.write(f"\n{played.text}\nEverything is in {played.folder}/\n")

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarl_reciprocator.commands.arguments import (
+    add_agents,
     add_inputs,
     add_integer,
     add_output,
@@ -42,6 +43,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     )
     add_integer(parser, "--turns", None, "of a match (default: the task's max_steps)")
     add_integer(parser, "--repetitions", 10, "of every match")
+    add_agents(parser)
     add_output(parser, "tournament/<task>")
     return run_command(parser, command_line, work)
 
@@ -55,5 +57,6 @@ def work(arguments: argparse.Namespace) -> None:
         arguments.turns,
         arguments.repetitions,
         arguments.output,
+        arguments.agents,
     )
     sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")

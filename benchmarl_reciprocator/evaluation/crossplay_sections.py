@@ -53,7 +53,7 @@ def crossplay_sections(
     )
     text = (
         f"{told(task.config)}. {who}. Paired by seed, {seeds} seeds at most, {table['episodes'].max()} episodes of "
-        f"sampled actions in each pairing. Mean [95% bootstrap interval over pairs]{alone}."
+        f"sampled actions in each pairing. {_who_met(table, n_agents)}{alone}."
     )
     _draw(cells, names, SCORE, "score per step", folder / "scores.png")
     sections = [
@@ -63,7 +63,23 @@ def crossplay_sections(
             "Score per step of the row",
             [_matrix(cells, names, SCORE), Figure("scores.png", "Score per step of the row")],
         ),
+        Section(
+            "Worst case over co-players",
+            [
+                Paragraph(
+                    "Score per step with the co-player with whom it is lowest, another seed of its own included:"
+                ),
+                _worst_cases(cells, names),
+            ],
+        ),
     ]
+    if table["row_agent"].notna().any():
+        sections.append(
+            Section(
+                "Agents apart: scores per step, row / column",
+                [Paragraph("Lowest to highest of any agent of any seed:"), _agents_apart(table, names)],
+            )
+        )
     cooperation = task.cooperation
     for measure in measures_of(cells, cooperation):
         label, bounds = plain(measure), None
@@ -82,6 +98,29 @@ def crossplay_sections(
         shares_over_time(replicator["times"], shares, analysis["names"], folder / "replicator.png", own)
         game = Section(game.title, [*game.blocks, Figure("replicator.png", "Replicator dynamics from equal shares")])
     return [*sections, game]
+
+
+def _who_met(table: pd.DataFrame, n_agents: int) -> str:
+    """Which agents were measured, and over what the intervals are."""
+    if table[["row_agent", "column_agent"]].isna().all(None):
+        return "Of every checkpoint one agent in seat 0. Mean [95% bootstrap interval over pairs of seeds]"
+    meetings = "Every agent of one side meets every agent of the other"
+    if n_agents > 2:
+        meetings = "Every agent of the row takes in its turn the place of the same one of the column"
+    return f"{meetings}. Mean [95% interval by a bootstrap of two levels: pairs of seeds, then agents of both sides]"
+
+
+def worst_cases(cells: pd.DataFrame) -> pd.DataFrame:
+    """Of every row its cell with the lowest mean score per step, over all co-players and kinds.
+
+    Args:
+        cells (DataFrame): see :func:`~benchmarl_reciprocator.evaluation.crossplay.summarise`.
+
+    Returns:
+        DataFrame: a row for each, by the contestants' names in ``row``.
+    """
+    scores = cells[(cells["quantity"] == SCORE) & (cells["side"] == "row")].dropna(subset="mean")
+    return scores.loc[scores.groupby("row", sort=False)["mean"].idxmin()].set_index("row")
 
 
 def measures_of(cells: pd.DataFrame, cooperation: CooperationMeasure | None) -> list[str]:
@@ -166,6 +205,47 @@ def _both_sides(cells: pd.DataFrame, names: Sequence[str]) -> Table:
         ["row against column", *map(literal, names)],
         [[literal(row), *(text((row, column)) for column in names)] for row in names],
     )
+
+
+def _worst_cases(cells: pd.DataFrame, names: Sequence[str]) -> Table:
+    worst = worst_cases(cells)
+    rows: list[list[Cell]] = []
+    for name in (name for name in names if name in worst.index):
+        cell = worst.loc[name]
+        whom = cell["column"] if cell["kind"] == SAME_SEED else f"{cell['column']}, {cell['kind']}"
+        rows.append([literal(name), Measured(cell["mean"], cell["low"], cell["high"]), literal(whom)])
+    return Table(["row", "worst score per step", "against"], rows)
+
+
+def _agents_apart(table: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Ends of what single agents come to, each by its mean over those whom it meets of a co-player."""
+    rows: list[list[Cell]] = []
+    same = table[table["kind"] == SAME_SEED]
+    trained = [name for name in names if same.loc[same["row"] == name, "row_agent"].notna().any()]
+    for row in trained:
+        texts = []
+        for column in names:
+            scores = agent_means(same[(same["row"] == row) & (same["column"] == column)])
+            ends = [" to ".join(map(str, map(Measured, (by.min(), by.max())))) for _, by in scores.items()]
+            texts.append(" / ".join(ends) if len(scores) else "")
+        rows.append([literal(row), *texts])
+    return Table(["row against column", *map(literal, names)], rows)
+
+
+def agent_means(meetings: pd.DataFrame, quantity: str = SCORE) -> pd.DataFrame:
+    """What each of the row's agents comes to with a co-player, the mean over those whom it meets of it.
+
+    Args:
+        meetings (DataFrame): of one row and one column, see
+            :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
+        quantity (str): a score or a measure.
+
+    Returns:
+        DataFrame: the agents' own side and that of whom they met, ``row`` and ``column``, indexed by seed and agent.
+    """
+    columns = {f"{side}_{quantity}": side for side in ("row", "column")}
+    by_agent = meetings.groupby(["row_seed", "row_agent"], dropna=False)
+    return by_agent[list(columns)].mean().rename(columns=columns)
 
 
 def _across_seeds(cells: pd.DataFrame, names: Sequence[str], cooperation: CooperationMeasure | None) -> Table:

@@ -11,6 +11,8 @@ FAILURE = "failure.txt"
 PROGRESS = "progress"
 # The record's name until version 0.2
 OLD_RECORD = "run.json"
+# What cross-play leaves of the worst case of each population, for the report
+WORST_CASES = "worst_cases.csv"
 
 
 def runs_folder(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 SAME_SEED, OTHER_SEED = "same seed", "other seed"
 RECORDS = "pairings"
+# Which agents of a checkpoint are measured.
+ALL, FIRST = "all", "first"
+AGENTS = (ALL, FIRST)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class Contestant:
         """The seat that its agent for ``seat`` was trained in: the same where it has one."""
         return seat if seat in self.seats else self.seats[seat % len(self.seats)]
 
+    def from_on(self, agent: int, steps: int) -> int:
+        """Its agent that comes so many ``steps`` after ``agent``, after the last the first again."""
+        return self.seats[(self.seats.index(agent) + steps) % len(self.seats)]
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -66,18 +74,35 @@ class Pairing:
         column (Contestant): whose agents sit in the others.
         seeds (tuple): of both; ``None`` for a scripted player.
         kind (str): ``"same seed"``, or ``"other seed"`` where a population meets itself across seeds.
+        agents (tuple): the row's agent, and the column's in seat 1, after which its others follow in their order; by
+            the seats that they were trained in. ``None`` for a scripted player, and for whoever was trained in the
+            seat that is to be taken.
     """
 
     row: Contestant
     column: Contestant
     seeds: tuple[int | None, int | None]
     kind: str = SAME_SEED
+    agents: tuple[int | None, int | None] = (None, None)
+
+    def who_takes(self, seat: int) -> tuple[Contestant, int | None, int | None]:
+        """Who sits in ``seat``: whose agent, of which seed, and the seat that it was trained in; ``None`` of a scripted
+        player.
+        """
+        side = min(seat, 1)
+        contestant, seed, first = (self.row, self.column)[side], self.seeds[side], self.agents[side]
+        if contestant.scripted:
+            return contestant, None, None
+        place = contestant.trained_in(seat) if first is None else contestant.from_on(first, seat - side)
+        return contestant, seed, place
 
     def identity(self, task: SocialDilemmaClass, episodes: int) -> dict[str, Any]:
         """All that decides what comes out: a record with the same is the pairing's own."""
         sides: dict[str, dict[str, Any]] = {}
-        for side, contestant, seed in zip(("row", "column"), (self.row, self.column), self.seeds):
+        for side, contestant, seed, agent in zip(("row", "column"), (self.row, self.column), self.seeds, self.agents):
             sides[side] = {"name": contestant.name, "seed": seed}
+            if agent is not None:
+                sides[side]["agent"] = agent
             if not contestant.scripted:
                 checkpoint = contestant.of_seed(seed)
                 sides[side] |= {
@@ -129,20 +154,54 @@ def scripted_contestants(names: Sequence[str], task: SocialDilemmaClass) -> list
     return [Contestant(name) for name in names]
 
 
-def pair_up(contestants: Sequence[Contestant]) -> list[Pairing]:
+def pair_up(contestants: Sequence[Contestant], env: SocialDilemmaEnv, agents: str = ALL) -> list[Pairing]:
     """Every contestant with every other and itself, in both orders, by seed: seed ``s`` of one meets seed ``s`` of the
     other. Where they have no seed in common, in the order of seeds. A population also meets itself across seeds, each
     seed the one after it.
+
+    Args:
+        contestants (sequence of Contestant): who meets.
+        env (SocialDilemmaEnv): the game; where its seats are not interchangeable, every agent keeps its own.
+        agents (str): ``"all"``: every agent of both sides has its meetings, see :func:`_agents`. ``"first"``: one
+            meeting for each pair of seeds, in which the row has its first agent and every seat of the column the agent
+            that was trained in it.
     """
-    pairings = []
-    for row in contestants:
-        for column in contestants:
-            pairings += [Pairing(row, column, seeds) for seeds in _seeds(row, column)]
-            if row is column and len(row.checkpoints) > 1:
-                seeds = list(row.checkpoints)
-                pairings += [Pairing(row, row, pair, OTHER_SEED) for pair in zip(seeds, seeds[1:] + seeds[:1])]
+
+    def pairings(row: Contestant, column: Contestant, seeds: tuple[int | None, int | None], kind: str) -> list[Pairing]:
+        chosen = [(None, None)] if agents == FIRST else _agents(row, column, kind, env)
+        return [Pairing(row, column, seeds, kind, pair) for pair in chosen]
+
+    found = []
+    for row, column in product(contestants, repeat=2):
+        for pair in _seeds(row, column):
+            found += pairings(row, column, pair, SAME_SEED)
+        if row is column and len(row.checkpoints) > 1:
+            seeds = list(row.checkpoints)
+            for one, other in zip(seeds, seeds[1:] + seeds[:1]):
+                found += pairings(row, row, (one, other), OTHER_SEED)
     # By seed first: the agents of a seed are loaded once.
-    return sorted(pairings, key=lambda pairing: tuple(-1 if seed is None else seed for seed in pairing.seeds))
+    return sorted(found, key=lambda pairing: tuple(-1 if seed is None else seed for seed in pairing.seeds))
+
+
+def _agents(
+    row: Contestant, column: Contestant, kind: str, env: SocialDilemmaEnv
+) -> Sequence[tuple[int | None, int | None]]:
+    """Which agents of two checkpoints meet, see :class:`Pairing`.
+
+    With two agents every agent of one side meets every agent of the other; among those that trained together each meets
+    the others. With ``N > 2`` every agent of the row in its turn takes the place of the same one of the column, whose
+    other ``N - 1`` keep their order: within a population these are all that trained together. Where one side has fewer
+    agents, they take turns. Where seats are not interchangeable, each side has the agents of the seats it takes.
+    """
+    own: Sequence[int | None] = row.seats or (None,)
+    others: Sequence[int | None] = column.seats or (None,)
+    if not env.interchangeable_seats:
+        return [(row.trained_in(0) if row.seats else None, column.trained_in(1) if column.seats else None)]
+    if env.n_agents > 2:
+        turns = range(max(len(own), len(others)))
+        return [(own[turn % len(own)], others[(turn + 1) % len(others)]) for turn in turns]
+    together = row is column and kind == SAME_SEED and len(own) > 1
+    return [(one, other) for one, other in product(own, others) if not (together and one == other)]
 
 
 def _seeds(row: Contestant, column: Contestant) -> list[tuple[int | None, int | None]]:
@@ -209,7 +268,8 @@ def meet(
 
     Returns:
         dict: ``per_step`` and ``per_episode``, the scores of the focal agent (``row``) and of all others (``column``,
-        their mean); ``steps``, the mean length of an episode; and ``measures``, both sides' by name.
+        their mean); ``steps``, the mean length of an episode; ``measures``, both sides' by name, of what is measured
+        for all together too; and ``by_agent``, of what is measured for each agent alone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -219,17 +279,20 @@ def meet(
     steps = valid.sum().item() / len(scores)
     by_agent = scores.mean(0)
     measured = task.options.metrics(trajectories, valid)
-    measures = {
-        name: _sides([measured[f"agent_{seat}_{name}"].double().nanmean().item() for seat in range(len(agents))], focal)
-        for name in measured
-        # What is measured for all and for each agent: the task's measure of cooperation.
-        if f"agent_0_{name}" in measured
+    named = [name.removeprefix("agent_0_") for name in measured if name.startswith("agent_0_")]
+    by_seat = {name: [f"agent_{seat}_{name}" for seat in range(len(agents))] for name in named}
+    sides = {
+        name: _sides([measured[key].double().nanmean().item() for key in keys], focal)
+        for name, keys in by_seat.items()
+        if all(key in measured for key in keys)
     }
     return {
         "per_step": _sides((by_agent / steps).tolist(), focal),
         "per_episode": _sides(by_agent.tolist(), focal),
         "steps": steps,
-        "measures": measures,
+        # What is measured for all and for each agent: the task's measure of cooperation
+        "measures": {name: sides[name] for name in measured if name in sides},
+        "by_agent": {name: values for name, values in sides.items() if name not in measured},
     }
 
 
@@ -247,23 +310,28 @@ def _seated(
     players: dict[str, Callable[[], Any]],
 ) -> list[Agent]:
     agents: list[Agent] = []
-    for seat in range(n_agents):
-        contestant, seed = (pairing.column, pairing.seeds[1]) if seat else (pairing.row, pairing.seeds[0])
-        if contestant.scripted:
+    for contestant, seed, place in map(pairing.who_takes, range(n_agents)):
+        if place is None:
             agents.append(ScriptedAgent(players[contestant.name]()))
         else:
-            agents.append(loaded(contestant.of_seed(seed).file)[contestant.trained_in(seat)])
+            agents.append(loaded(contestant.of_seed(seed).file)[place])
     return agents
 
 
 def as_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Records as rows, their scores and measures as columns ``row_per_step``, ``column_per_step``, ..."""
+    """Records as rows: whose they are (``row``, ``row_seed``, ``row_agent``, ...), and their scores and measures as
+    columns ``row_per_step``, ``column_per_step``, ...
+    """
     rows = []
     for record in records:
         entry = {key: record[key]["name"] for key in ("row", "column")}
-        entry |= {f"{key}_seed": record[key]["seed"] for key in ("row", "column")}
+        entry |= {f"{key}_{what}": record[key].get(what) for what in ("seed", "agent") for key in ("row", "column")}
         entry |= {key: record[key] for key in ("kind", "episodes", "steps")}
         values = {"per_step": record["per_step"], "per_episode": record["per_episode"], **record["measures"]}
+        # Records of before there were any have none.
+        values |= record.get("by_agent", {})
         entry |= {f"{side}_{name}": value for name, sides in values.items() for side, value in sides.items()}
         rows.append(entry)
-    return pd.DataFrame(rows).astype({"row_seed": "Int64", "column_seed": "Int64"})
+    return pd.DataFrame(rows).astype(
+        {f"{key}_{what}": "Int64" for key in ("row", "column") for what in ("seed", "agent")}
+    )

@@ -39,12 +39,15 @@ class Results:
             ``cooperation`` (a :class:`~benchmarl_reciprocator.tasks.measure.CooperationMeasure` or ``None``) and, where
             a record tells them, times, setting and overrides.
         skipped (list of str): what could not be read, and why.
+        times (DataFrame): a row for each iteration of a run that logged it: ``task``, ``population``, ``seed``,
+            ``frames`` and ``seconds``, both since its training began.
     """
 
     evaluations: pd.DataFrame
     diagnostics: pd.DataFrame
     runs: pd.DataFrame
     skipped: list[str] = field(default_factory=list)
+    times: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def read_results(folder: Path) -> Results:
@@ -56,7 +59,7 @@ def read_results(folder: Path) -> Results:
     Returns:
         Results: empty tables if nothing was found. Files that cannot be read are in ``skipped``.
     """
-    evaluations, diagnostics, runs, skipped = [], [], [], []
+    evaluations, diagnostics, runs, skipped, times = [], [], [], [], []
     recorded = set()
     folder = runs_folder(folder)
     for file in find_records(folder):
@@ -74,6 +77,7 @@ def read_results(folder: Path) -> Results:
         evaluations.append(frame.drop(columns="environment").assign(**names))
         runs.append(run)
         diagnostics.append(_read_diagnostics(json_file.parent).assign(**names))
+        times.append(_read_times(json_file.parent).assign(**names))
     for file in sorted(folder.rglob("*.json")):
         if file.resolve() in recorded or file.stem != file.parent.name:
             continue
@@ -93,7 +97,9 @@ def read_results(folder: Path) -> Results:
             runs.append({**names, "frames": frames, "agents": agents, **_task_of(file.parent, rows, {})})
             evaluations.append(rows.drop(columns="environment").assign(**names))
             diagnostics.append(_read_diagnostics(file.parent).assign(**names))
-    results = Results(_concatenated(evaluations), _concatenated(diagnostics), pd.DataFrame(runs), skipped)
+            times.append(_read_times(file.parent).assign(**names))
+    tables = (_concatenated(evaluations), _concatenated(diagnostics), pd.DataFrame(runs))
+    results = Results(*tables, skipped, _concatenated(times))
     return _told_apart(results)
 
 
@@ -139,10 +145,9 @@ def _of_the_run(evaluations: pd.DataFrame, seed: int, file: Path) -> pd.DataFram
 def _frames_collected(experiment: Path) -> int:
     """How many frames a run was trained on, by the CSV files of TorchRL's logger; 0 where they do not tell."""
     for file in experiment.rglob("scalars/counters_total_frames.csv"):
-        try:
-            return int(pd.read_csv(file, names=["iteration", "value"])["value"].max())
-        except (OSError, ValueError):
-            continue
+        values = _read_scalar(file)
+        if values is not None and len(values):
+            return int(values.max())
     return 0
 
 
@@ -174,6 +179,8 @@ def _told_apart(results: Results) -> Results:
         results.evaluations = results.evaluations.drop_duplicates([*RUN, "frames"], keep="last")
         if not results.diagnostics.empty:
             results.diagnostics = results.diagnostics.drop_duplicates([*RUN, "iteration"], keep="last")
+        if not results.times.empty:
+            results.times = results.times.drop_duplicates([*RUN, "frames"], keep="last")
     return results
 
 
@@ -226,12 +233,28 @@ def _read_diagnostics(experiment: Path) -> pd.DataFrame:
     """What a run logged of reciprocity, from the CSV files of TorchRL's logger."""
     columns = {}
     for file in sorted(experiment.rglob(f"scalars/{DIAGNOSTICS}*.csv")):
-        try:
-            values = pd.read_csv(file, names=["iteration", "value"]).drop_duplicates("iteration", keep="last")
-            columns[file.stem.removeprefix(DIAGNOSTICS)] = values.set_index("iteration")["value"]
-        except (OSError, ValueError):
-            continue
+        values = _read_scalar(file)
+        if values is not None:
+            columns[file.stem.removeprefix(DIAGNOSTICS)] = values
     return pd.DataFrame(columns).rename_axis("iteration").reset_index() if columns else pd.DataFrame()
+
+
+def _read_times(experiment: Path) -> pd.DataFrame:
+    """Frames and seconds after every iteration, from the CSV files of TorchRL's logger; empty where it wrote none."""
+    columns = {}
+    for name, key in (("frames", "counters_total_frames"), ("seconds", "timers_total_time")):
+        found = (_read_scalar(file) for file in sorted(experiment.rglob(f"scalars/{key}.csv")))
+        columns[name] = next((values for values in found if values is not None), pd.Series(dtype=float))
+    return pd.DataFrame(columns).dropna().reset_index(drop=True)
+
+
+def _read_scalar(file: Path) -> pd.Series | None:
+    """A CSV file of TorchRL's logger, by iteration; ``None`` where it cannot be read."""
+    try:
+        values = pd.read_csv(file, names=["iteration", "value"]).drop_duplicates("iteration", keep="last")
+        return values.set_index("iteration")["value"]
+    except (OSError, ValueError):
+        return None
 
 
 def final_rows(

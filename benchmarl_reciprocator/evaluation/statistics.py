@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from rliable import library
+from scipy.integrate import trapezoid
 from scipy.stats import bootstrap, trim_mean, ttest_ind
 
 RESAMPLES = 2000
@@ -48,6 +49,65 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95, seed: int =
         (known,), np.mean, confidence_level=confidence, n_resamples=2000, method="percentile", rng=seed
     ).confidence_interval
     return Interval(known.mean().item(), float(interval.low), float(interval.high))
+
+
+def nested_mean_interval(
+    tables: Iterable[np.ndarray | Sequence[Sequence[float]]], confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean over seeds of their agents' means, with the percentile interval of a bootstrap of two levels.
+
+    First seeds are drawn with replacement; then, within every seed that was drawn, the agents of both sides, each side
+    apart, with replacement; the mean is over all meetings of those that were drawn (crossed agents, as in Owen 2007,
+    Ann. Appl. Stat. 1, 386). Where not all of a seed met (agents that trained together do not meet themselves), the
+    first side's agents are drawn, each with all its meetings. Neither scipy's bootstrap nor rliable's stratified one
+    draws within what it has drawn. With one meeting for each seed it is :func:`mean_interval`.
+
+    Args:
+        tables (iterable of ndarray): one for each seed, ``[A, B]`` by the agents of both sides; ``nan`` where two did
+            not meet or nothing is known. Agents and seeds of which nothing is known do not count.
+        confidence (float): of the interval.
+        seed (int): of the resampling.
+
+    Returns:
+        Interval: mean, lower and upper end; ``nan`` ends with fewer than two seeds, whose agents learned together and
+        say nothing about others.
+    """
+    known = []
+    for table in tables:
+        table = np.asarray(table, dtype=float)
+        met = ~np.isnan(table)
+        if met.any():
+            known.append(table[met.any(1)][:, met.any(0)])
+    means = [np.nanmean(table).item() for table in known]
+    if len(known) < 2 or all(table.size == 1 for table in known):
+        return mean_interval(means, confidence, seed)
+    n = len(known)
+    rng = np.random.default_rng(seed)
+    # What each seed would come to in each of the n places for which seeds are drawn
+    inner = np.stack([_resampled_means(table, n, 2 * index, seed) for index, table in enumerate(known)])
+    drawn = rng.integers(n, size=(1, n, RESAMPLES))
+    resampled = np.take_along_axis(inner, drawn, 0)[0].mean(0)
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Interval(float(np.mean(means)), float(low), float(high))
+
+
+def _resampled_means(table: np.ndarray, places: int, stream: int, seed: int) -> np.ndarray:
+    """Means ``[places, RESAMPLES]`` of a seed's meetings ``[A, B]`` whose agents are drawn with replacement."""
+    met = ~np.isnan(table)
+    rows = _times_drawn(table.shape[0], places, stream, seed)
+    if met.all():
+        columns = _times_drawn(table.shape[1], places, stream + 1, seed)
+        return np.einsum("pra,ab,prb->pr", rows, table, columns) / table.size
+    return (rows @ np.nansum(table, 1)) / (rows @ met.sum(1))
+
+
+# The same for every cell of a table
+@lru_cache(maxsize=256)
+def _times_drawn(n: int, places: int, stream: int, seed: int) -> np.ndarray:
+    """How often each of ``n`` is drawn in ``n`` draws with replacement, ``[places, RESAMPLES, n]``."""
+    rng = np.random.default_rng([seed, stream])
+    return rng.multinomial(n, [1 / n] * n, size=(places, RESAMPLES)).astype(float)
 
 
 def show(mean: float, low: float, high: float, digits: int = 2) -> str:
@@ -196,6 +256,51 @@ def probability_of_improvement(better: np.ndarray, worse: np.ndarray) -> Interva
             reps=RESAMPLES // 4,
         )
     return Interval(float(point[""][0]), float(ends[""][0, 0]), float(ends[""][1, 0]))
+
+
+def stands_from(times: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray, threshold: float) -> float:
+    """When a curve first reaches a threshold for good: it is never below it again.
+
+    Args:
+        times (sequence of float): ``[T]``, rising.
+        values (sequence of float): ``[T]``; those that are ``nan`` do not count.
+        threshold (float): that is to be reached.
+
+    Returns:
+        float: the first such time, ``nan`` if the last value is below the threshold or there is none.
+    """
+    known = ~np.isnan(values)
+    times, values = np.asarray(times, float)[known], np.asarray(values, float)[known]
+    below = np.flatnonzero(values < threshold)
+    first = below[-1] + 1 if len(below) else 0
+    return float(times[first]) if first < len(times) else math.nan
+
+
+def area_under_curve(times: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
+    """Area under a curve by trapezoids, per time that it spans: its mean over that time, in the unit of its values.
+
+    Args:
+        times (sequence of float): ``[T]``, rising.
+        values (sequence of float): ``[T]``; those that are ``nan`` do not count.
+
+    Returns:
+        float: ``nan`` if nothing is known.
+    """
+    known = ~np.isnan(values)
+    times, values = np.asarray(times, float)[known], np.asarray(values, float)[known]
+    if len(times) < 2:
+        return float(values[0]) if len(values) else math.nan
+    return float(trapezoid(values, times) / (times[-1] - times[0]))
+
+
+def median_with_never(values: Iterable[float]) -> float:
+    """The median of times of which ``nan`` is later than all others: infinite where it is such a one, or the mean of
+    two of which one is.
+
+    Args:
+        values (iterable of float): at least one.
+    """
+    return float(np.median([math.inf if math.isnan(value) else value for value in values]))
 
 
 def performance_profiles(

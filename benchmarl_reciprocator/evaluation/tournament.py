@@ -24,20 +24,11 @@ from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.locks import locked
-from benchmarl_reciprocator.evaluation.pairings import contestants_of
+from benchmarl_reciprocator.evaluation.pairings import AGENTS, ALL, contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
-from benchmarl_reciprocator.evaluation.reports.words import title_of, told
-from benchmarl_reciprocator.evaluation.sections import (
-    Cell,
-    Measured,
-    Paragraph,
-    Section,
-    Table,
-    literal,
-    write_sections,
-)
-from benchmarl_reciprocator.evaluation.statistics import mean_interval
+from benchmarl_reciprocator.evaluation.sections import write_sections
+from benchmarl_reciprocator.evaluation.tournament_sections import tournament_sections
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -143,6 +134,7 @@ def tournament(
     turns: int | None = None,
     repetitions: int = 10,
     output: Path | None = None,
+    agents: str = ALL,
 ) -> tuple[Path, str]:
     """Play what is missing, and write the tables.
 
@@ -155,6 +147,7 @@ def tournament(
         turns (int, optional): of a match; default: the task's ``max_steps``.
         repetitions (int): of every match.
         output (Path, optional): where everything goes; default: ``tournament/<task>``.
+        agents (str): which agents of every checkpoint take part, ``"all"`` or ``"first"``.
 
     Returns:
         tuple[Path, str]: the folder, and the report in markdown.
@@ -162,6 +155,7 @@ def tournament(
     Raises:
         ValueError: on bad input.
     """
+    check_option("agents", agents, agents in AGENTS, one_of(AGENTS))
     check_option("--strategies", strategies, strategies in STRATEGIES, one_of(STRATEGIES))
     task, checkpoints = choose_game(find_checkpoints(places), overrides)
     game_of(task)
@@ -185,13 +179,19 @@ def tournament(
         library = {player.name: player for player in (strategy() for strategy in STRATEGIES[strategies])}
         among = _recorded(folder, "library", setting, partial(_among_themselves, library, match))
         rows = []
-        entries = [(one, seed) for one in contestants_of(checkpoints, [*library, ITSELF]) for seed in one.checkpoints]
-        for contestant, seed in tqdm(entries, unit="agent"):
+        entries = [
+            (one, seed, place)
+            for one in contestants_of(checkpoints, [*library, ITSELF])
+            for seed in one.checkpoints
+            for place in (one.seats if agents == ALL else one.seats[:1])
+        ]
+        for contestant, seed, place in tqdm(entries, unit="agent"):
             checkpoint = contestant.checkpoints[seed]
-            identity = {**setting, "agent": contestant.name, "seed": seed, "checkpoint": str(checkpoint.file.resolve())}
-            played = partial(_against_all, contestant.name, checkpoint.file, contestant.seats[0], task, library, match)
-            record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}", identity, played)
-            rows += ranking(contestant.name, seed, record, among)
+            of = {"agent": contestant.name, "seed": seed, "place": place}
+            identity = {**setting, **of, "checkpoint": str(checkpoint.file.resolve())}
+            played = partial(_against_all, contestant.name, checkpoint.file, place, task, library, match)
+            record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}_agent_{place}", identity, played)
+            rows += ranking(contestant.name, seed, record, among, place)
         table = pd.DataFrame(rows)
         table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
         text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
@@ -261,9 +261,18 @@ def _against_all(
     return {**matches, ITSELF: match(TrainedPlayer(label, agent, make_env), TrainedPlayer(label, agent, make_env))}
 
 
-def ranking(name: str, seed: int, record: dict[str, Any], among: dict[str, Any]) -> list[dict[str, Any]]:
+def ranking(
+    name: str, seed: int, record: dict[str, Any], among: dict[str, Any], place: int = 0
+) -> list[dict[str, Any]]:
     """A row for every player of the tournament of one trained agent, by rank: mean score and cooperation rate over its
     matches with all others, as the library counts them (without the match with itself).
+
+    Args:
+        name (str): of its population.
+        seed (int): of its checkpoint.
+        record (dict): its ``matches`` with every strategy and with itself.
+        among (dict): the library's ``matches`` among themselves.
+        place (int): the seat that it was trained in.
     """
     own = record["matches"]
     players = {name: {other: _side(played, 0) for other, played in own.items() if other != ITSELF}}
@@ -278,6 +287,7 @@ def ranking(name: str, seed: int, record: dict[str, Any], among: dict[str, Any])
         {
             "population": name,
             "seed": seed,
+            "agent": place,
             "player": player,
             "trained": player == name,
             "rank": 1 + ranked.index(player),
@@ -291,48 +301,3 @@ def ranking(name: str, seed: int, record: dict[str, Any], among: dict[str, Any])
 
 def _side(played: dict[str, list[float]], side: int) -> tuple[float, float]:
     return played["scores"][side], played["cooperation"][side]
-
-
-def tournament_sections(table: pd.DataFrame, task: SocialDilemmaClass, setting: dict[str, Any]) -> list[Section]:
-    """The document.
-
-    Args:
-        table (DataFrame): a row for every player of every tournament, see :func:`ranking`.
-        task (SocialDilemmaClass): the game.
-        setting (dict): ``strategies``, ``axelrod`` (the library's version), ``turns`` and ``repetitions``.
-    """
-    trained = table[table["trained"]]
-    size = table.groupby(["population", "seed"]).size().max()
-    rows: list[list[Cell]] = []
-    for name, cell in trained.groupby("population", sort=False):
-        numbers = [
-            Measured(*mean_interval(cell[column])) for column in ("score_per_turn", "cooperation", "score_with_itself")
-        ]
-        rank = Measured(*mean_interval(cell["rank"]), digits=1)
-        rows.append([literal(name), rank, f"{cell['rank'].min()}, {cell['rank'].max()}", *numbers, str(len(cell))])
-    # A strategy's score in the mean over the tournaments: in each it met another trained agent.
-    everybody = table.groupby("player")[["score_per_turn", "cooperation"]].mean().sort_values("score_per_turn")[::-1]
-    names = set(trained["player"])
-    length = f"{'at most ' if task.options.continuation_probability < 1 else ''}{setting['turns']}"
-    text = (
-        f"{told(task.config)}. Round robin of one trained agent with the {size - 1} strategies "
-        f"{setting['strategies']!r} of Axelrod {setting['axelrod']}, {length} turns, "
-        f"{setting['repetitions']} repetitions, the task's payoffs. Mean [95% bootstrap interval over seeds]."
-    )
-    columns = [f"rank of {size}", "best and worst rank", "score per turn", "cooperation rate", "score with itself"]
-    ranked: list[list[Cell]] = [
-        [literal(name), *(Measured(value) for value in values)] for name, *values in everybody.itertuples()
-    ]
-    own = [index for index, name in enumerate(everybody.index) if name in names]
-    return [
-        Section(
-            f"Tournament with the Axelrod library: {title_of(task.name)}",
-            [
-                Paragraph(text),
-                Table(["population", *columns, "seeds"], rows),
-                Paragraph("All players, mean over the tournaments; the trained ones are marked:"),
-                Table(["player", "score per turn", "cooperation rate"], ranked, own),
-            ],
-            level=1,
-        )
-    ]

@@ -17,7 +17,6 @@ from benchmarl_reciprocator.agents.setup import Setup, read_setup
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
-from benchmarl_reciprocator.evaluation.pairings import Contestant
 from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -42,7 +41,7 @@ class Exploiter:
 
 def train_against(
     checkpoint: Checkpoint,
-    contestant: Contestant,
+    place: int,
     task: SocialDilemmaClass,
     exploiter: Exploiter,
     folder: Path,
@@ -52,7 +51,7 @@ def train_against(
 
     Args:
         checkpoint (Checkpoint): of the focal agent.
-        contestant (Contestant): which of its agents that is: the first.
+        place (int): which of its agents that is, by the seat that it was trained in, which it keeps.
         task (SocialDilemmaClass): the game.
         exploiter (Exploiter): who is trained.
         folder (Path): where the experiment goes.
@@ -63,7 +62,6 @@ def train_against(
         Experiment: after training.
     """
     setup = read_setup(checkpoint.file)
-    place = contestant.seats[0]
     group_map = task.options.make_env(1, "cpu", seed=0).group_map
     if frozen:
         name, options = "frozen", {"checkpoint": str(checkpoint.file.resolve()), "agent": place}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_sections
-from benchmarl_reciprocator.evaluation.reports.beside import sections_beside
+from benchmarl_reciprocator.evaluation.reports.beside import sections_beside, worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.curves import curve_sections, diagnostic_sections
 from benchmarl_reciprocator.evaluation.reports.headline import TOO_EARLY, headline, overview
 from benchmarl_reciprocator.evaluation.reports.scores import score_sections
@@ -52,7 +52,7 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
     if not results.runs.empty:
         of = study(results)
         left_out, early = of.left_out, evaluated_too_early(of.results)
-        of_scores = score_sections(of)
+        of_scores = score_sections(of, worst_cases_beside(folder, _registered(of)))
         sections = _sections(of, of_scores, len(failures), output)
         _write_data(of, folder, output)
     further, unread = sections_beside(folder, output)
@@ -86,6 +86,11 @@ def _sections(of: Study, of_scores: Sequence[Section], failed: int, output: Path
         *diagnostic_sections(of, output),
         *setting_sections(of),
     ]
+
+
+def _registered(of: Study) -> dict[str, str]:
+    """The name of every task without that of its collection, as BenchMARL knows it."""
+    return {task: of.runs_of(task)["registered"].iloc[0].rpartition("/")[2] for task in of.tasks}
 
 
 def _write_data(of: Study, folder: Path, output: Path) -> None:

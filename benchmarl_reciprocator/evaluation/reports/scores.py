@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.reports.study import MARK, SEAT, Study, measured
+from benchmarl_reciprocator.evaluation.reports.study import MARK, OF_TRAINING, SEAT, STANDS, Study, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, plain
-from benchmarl_reciprocator.evaluation.sections import Block, Cell, Paragraph, Section, Table
-from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, within_noise_of_the_best
+from benchmarl_reciprocator.evaluation.sections import Block, Cell, Measured, Paragraph, Section, Table
+from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, median_with_never, within_noise_of_the_best
 
 # Of every social dilemma, see `tasks/social_outcome.py`.
 OUTCOMES = ("equality", "sustainability", "peace")
@@ -17,11 +20,17 @@ FEW_MEASURES = 8
 OF_A_SEAT = "agent_{}_{}"
 
 
-def score_sections(study: Study) -> list[Section]:
-    """How every population scored on every task at the end of training."""
+def score_sections(study: Study, worst: Mapping[str, Mapping[str, Measured]] | None = None) -> list[Section]:
+    """How every population scored on every task at the end of training.
+
+    Args:
+        study (Study): of at least one run.
+        worst (mapping, optional): by task and population its worst case over co-players in cross-play, see
+            :func:`~benchmarl_reciprocator.evaluation.reports.beside.worst_cases_beside`.
+    """
     sections = [Section("Final scores", [Paragraph(_note(study))])]
     for task in study.tasks:
-        blocks: list[Block] = [_scores(study, task)]
+        blocks: list[Block] = [_scores(study, task, (worst or {}).get(task, {}))]
         bounds = ", ".join(f"{play} {value:.2f}" for play, value in study.bounds(task).items())
         if bounds:
             blocks.append(Paragraph(f"Returns of scripted play: {bounds}."))
@@ -36,7 +45,11 @@ def _note(study: Study) -> str:
     texts = [
         "Interquartile mean over seeds with its 95% stratified bootstrap interval (rliable), of the last fifth of "
         "training, by evaluation episodes with the actions that the experiment's config says. *return*: of an episode, "
-        "mean over agents (utilitarian). *worst-off agent*: the lowest of its agents' returns."
+        "mean over agents (utilitarian). *worst-off agent*: the lowest of its agents' returns. *area under the curve*: "
+        "of the return over training, its mean. *until cooperation stands*: the time from which on the task's measure "
+        f"of cooperation is never again below {STANDS:.0%} of its range, median over seeds; one in which it never "
+        "stands counts as later than all others (in brackets: in how many it stands). *worst case*: the lowest score "
+        "per step with any co-player, by the cross-play beside the runs."
     ]
     if study.seeds > 1:
         rivals = " among self-interested populations" if study.references else ""
@@ -51,7 +64,7 @@ def _note(study: Study) -> str:
     return " ".join(texts)
 
 
-def _scores(study: Study, task: str) -> Table:
+def _scores(study: Study, task: str, worst: Mapping[str, Measured]) -> Table:
     measure = study.measures.get(task)
     rows = []
     populations = study.populations_on(task)
@@ -62,10 +75,23 @@ def _scores(study: Study, task: str) -> Table:
             row[measure.label] = measured(ends[measure.metric], (measure.low, measure.high))
         row["worst-off agent"] = measured(ends["worst_off"])
         row |= {name: measured(ends[name]) for name in OUTCOMES if name in ends}
+        row["area under the curve"] = measured(ends["area_under_curve"])
+        if measure is not None:
+            row["frames until cooperation stands"] = _until(ends["stands_frames"])
+            # Where it stood and nobody looked at the clock, nothing is known.
+            timed = ends["stands_seconds"].notna().equals(ends["stands_frames"].notna())
+            row["seconds until it stands"] = _until(ends["stands_seconds"]) if timed else ""
+        row["worst case over co-players, per step"] = worst.get(population, "")
         rows.append({**row, "seeds": str(len(ends))})
     scores = study.scores(task, "score")
     best = within_noise_of_the_best({name: scores[name] for name in study.selfish(populations)})
     return _table(rows, f"scores_{study.files[task]}", [populations.index(name) for name in best])
+
+
+def _until(times: pd.Series) -> str:
+    """The median over seeds, and how many got there."""
+    median = median_with_never(times)
+    return f"{f'{median:,.0f}' if math.isfinite(median) else 'never'} ({times.notna().sum()} of {len(times)})"
 
 
 def _table(rows: list[dict[str, Cell]], name: str, best: list[int] | None = None) -> Table:
@@ -131,7 +157,8 @@ def further_measures(ends: pd.DataFrame, cooperation: str | None) -> dict[str, d
     Returns:
         dict: by measure and population, a value for each run; of what is known by agent alone, the mean of agents.
     """
-    shown = {"seed", "frames", "score", "return", "utilitarian", "worst_off", "normalised", *OUTCOMES, cooperation}
+    returns = {"score", "return", "utilitarian", "worst_off", "normalised"}
+    shown = {"seed", "frames", *returns, *OUTCOMES, *OF_TRAINING, cooperation}
     values: dict[str, pd.Series] = {}
     by_seat: dict[str, list[str]] = {}
     for column in ends.select_dtypes("number"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from benchmarl_reciprocator.evaluation.records import file_names
 from benchmarl_reciprocator.evaluation.reports.words import plain, title_of
 from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
 from benchmarl_reciprocator.evaluation.sections import Measured, literal
-from benchmarl_reciprocator.evaluation.statistics import interquartile_mean
+from benchmarl_reciprocator.evaluation.statistics import area_under_curve, interquartile_mean, stands_from
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 
@@ -29,6 +29,13 @@ SEAT = re.compile(r"agent_(\d+)_(\w+)")
 BOUND = re.compile(r"all_(\w+)_return")
 
 
+# How far from the lower to the upper end of its measure cooperation must come to be said to stand
+STANDS = 0.8
+# Of the whole training: the area under the learning curve (the mean score), and from when on cooperation stands for
+# good, in frames and in seconds, nan if never
+OF_TRAINING = ("area_under_curve", "stands_frames", "stands_seconds")
+
+
 @dataclass
 class Study:
     """Results in the order in which a report shows them.
@@ -36,7 +43,8 @@ class Study:
     Args:
         results (Results): of one version of every task.
         final (DataFrame): a row for each run: the mean over the last fifth of training of all that was measured, with
-            ``score`` (an episode's return, mean of agents), ``worst_off`` and, where a task has bounds, ``normalised``.
+            ``score`` (an episode's return, mean of agents), ``worst_off`` and, where a task has bounds, ``normalised``;
+            and, of the whole training, :data:`OF_TRAINING`.
         tasks (list of str): in their order.
         populations (list of str): this package's own method first, the cooperative references last.
         own (list of str): populations with a Reciprocator.
@@ -145,7 +153,7 @@ def study(results: Results) -> Study:
     }
     return Study(
         results=results,
-        final=_final(results),
+        final=_final(results, measures),
         tasks=list(dict.fromkeys(runs["task"])),
         populations=populations,
         own=[population for population in populations if population in own],
@@ -187,21 +195,44 @@ def _of_one_version(results: Results) -> tuple[Results, list[str]]:
         )
     ]
     kept = runs.loc[~other, RUN]
-    evaluations, diagnostics = (
+    evaluations, diagnostics, times = (
         table.merge(kept, on=RUN) if set(RUN) <= set(table) and len(table) else table
-        for table in (results.evaluations, results.diagnostics)
+        for table in (results.evaluations, results.diagnostics, results.times)
     )
-    return Results(evaluations, diagnostics, runs[~other].reset_index(drop=True), results.skipped), left_out
+    return Results(evaluations, diagnostics, runs[~other].reset_index(drop=True), results.skipped, times), left_out
 
 
-def _final(results: Results) -> pd.DataFrame:
+def _final(results: Results, measures: Mapping[str, CooperationMeasure]) -> pd.DataFrame:
     final = final_rows(results.evaluations, by=RUN, runs=results.runs)
-    scores = final["return"]
-    final["score"] = final["utilitarian"].fillna(scores) if "utilitarian" in final else scores
+    final["score"] = _score(final)
     seats = [column for column in final if (match := SEAT.fullmatch(column)) and match[2] == "return"]
     final["worst_off"] = final[seats].min(axis=1) if seats else math.nan
     others = [column for column in final if (match := BOUND.fullmatch(column)) and match[1] != "cooperate"]
     if "all_cooperate_return" in final and others:
         worst, best = final[others].bfill(axis=1).iloc[:, 0], final["all_cooperate_return"]
         final["normalised"] = ((final["score"] - worst) / (best - worst)).where((best - worst).abs() > 1e-9)
-    return final
+    return final.merge(_of_training(results, measures), on=RUN, how="left")
+
+
+def _score(rows: pd.DataFrame) -> pd.Series:
+    """An episode's return, mean of agents."""
+    return rows["utilitarian"].fillna(rows["return"]) if "utilitarian" in rows else rows["return"]
+
+
+def _of_training(results: Results, measures: Mapping[str, CooperationMeasure]) -> pd.DataFrame:
+    """:data:`OF_TRAINING` of every run."""
+    clocks = dict([*results.times.groupby(RUN)]) if len(results.times) else {}
+    rows = []
+    for run, curve in results.evaluations.sort_values("frames").groupby(RUN, sort=False):
+        area = area_under_curve(curve["frames"], _score(curve))
+        frames = seconds = math.nan
+        measure = measures.get(run[0])
+        if measure is not None:
+            threshold = measure.low + STANDS * (measure.high - measure.low)
+            frames = stands_from(curve["frames"], curve[measure.metric], threshold)
+        if run in clocks and not math.isnan(frames):
+            clock = clocks[run].sort_values("frames")
+            # The iteration at whose end it was evaluated
+            seconds = float(clock.loc[clock["frames"] >= frames, "seconds"].min())
+        rows.append({**dict(zip(RUN, run)), **dict(zip(OF_TRAINING, (area, frames, seconds)))})
+    return pd.DataFrame(rows)
