@@ -135,6 +135,6 @@ def test_noise_is_refused_where_a_player_would_know_too_little() -> None:
 
     task = task_of("prisoners_dilemma", action_noise=0.1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tournament, "load_agents", lambda file: [Looking()])
+        patch.setattr(tournament, "load_agents", lambda *_: [Looking()])
         with pytest.raises(ValueError, match=r"task.action_noise must be 0 in a tournament of mine, .* but is 0.1"):
             tournament._against_all("mine", Path(), 0, task, {}, lambda one, other: {})

@@ -23,14 +23,25 @@ class Agent(ABC):
         place (int, optional): which place in that order is its own; ``None`` for one that belongs in no seat more than
             in another, and is itself the first.
         looks_back (bool): whether it takes in what all did, see :meth:`look_back`.
+        device (torch.device, optional): where its networks are; ``None`` for one that plays anywhere.
     """
 
     place: int | None = None
     looks_back: bool = False
+    device: torch.device | None = None
 
     @abstractmethod
-    def start(self, n_envs: int) -> TensorDictBase:
-        """Its memory at the start of an episode, ``[B]`` for ``B`` environments."""
+    def start(self, n_envs: int, device: torch.device | str = "cpu") -> TensorDictBase:
+        """Its memory at the start of an episode.
+
+        Args:
+            n_envs (int): number of environments ``B``.
+            device (torch.device): where it plays; a trained agent is there already, see
+                :func:`~benchmarl_reciprocator.agents.trained.load_agents`.
+
+        Returns:
+            TensorDictBase: ``[B]``, on ``device``.
+        """
 
     @abstractmethod
     def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
@@ -73,8 +84,8 @@ class ScriptedAgent(Agent):
     def __init__(self, player: Any) -> None:
         self.player = player
 
-    def start(self, n_envs: int) -> TensorDictBase:
-        return TensorDict({"memory": torch.zeros(n_envs, self.player.memory_size)}, [n_envs])
+    def start(self, n_envs: int, device: torch.device | str = "cpu") -> TensorDictBase:
+        return TensorDict({"memory": torch.zeros(n_envs, self.player.memory_size, device=device)}, [n_envs])
 
     def act(self, observations: Tensor, memory: TensorDictBase) -> tuple[Tensor, TensorDictBase]:
         probabilities, after = self.player(observations[:, 0], memory.get("memory"))

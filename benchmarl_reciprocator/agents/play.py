@@ -19,7 +19,7 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
 
     Args:
         env (SocialDilemmaEnv): ``B`` environments.
-        agents (sequence of Agent): who sits in each seat.
+        agents (sequence of Agent): who sits in each seat, on the device of ``env``.
         deterministic (bool): whether everybody takes the likeliest action, in place of one that is drawn.
 
     Returns:
@@ -32,7 +32,7 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
     """
     check_seating(env, agents)
     firsts = [agent.first_seat(seat, env.n_agents) for seat, agent in enumerate(agents)]
-    memories = [agent.start(env.batch_size.numel()) for agent in agents]
+    memories = [agent.start(env.batch_size.numel(), env.device) for agent in agents]
     steps: list[TensorDictBase] = []
     valid: list[Tensor] = []
     running = torch.ones(env.batch_size, dtype=torch.bool, device=env.device)

@@ -6,6 +6,7 @@ import io
 import tempfile
 import warnings
 from contextlib import redirect_stdout
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class TrainedAgent(Agent):
         self.team = team
         self.place = place
         self.looks_back = bool(team.balances)
+        self.device = team.device
         self.group = next(group for group, members in team.members.items() if members.start <= place < members.stop)
 
     @property
@@ -44,9 +46,9 @@ class TrainedAgent(Agent):
         """Name of the algorithm that trained it."""
         return self.team.algorithms[self.group]
 
-    def start(self, n_envs: int) -> TensorDictBase:
-        memory = self.team.hidden.expand(n_envs).clone()
-        memory.set(IS_INIT, torch.ones(n_envs, 1, dtype=torch.bool))
+    def start(self, n_envs: int, device: torch.device | str = "cpu") -> TensorDictBase:
+        memory = self.team.hidden.to(device).expand(n_envs).clone()
+        memory.set(IS_INIT, torch.ones(n_envs, 1, dtype=torch.bool, device=device))
         for balance in self.team.balances:
             balance._reset(None, memory)
         return memory
@@ -87,12 +89,14 @@ class Team:
 
     Args:
         experiment (Experiment): with the networks as they are to be played.
+        device (torch.device, optional): where they play; default: where the experiment samples. Networks that are
+            elsewhere are copied.
 
     Raises:
         ValueError: if the game is not one in which agents can change seats, or actions are continuous.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, device: torch.device | str | None = None) -> None:
         env = experiment.test_env
         if not isinstance(experiment.task, SocialDilemmaClass):
             raise ValueError(
@@ -104,27 +108,37 @@ class Team:
         self.members = seats(experiment.group_map)
         group = next(iter(self.members))
         self.observation_shape = experiment.observation_spec[group, "observation"].shape[1:]
-        self.policies = dict(experiment.group_policies)
+        # By a tensor, which knows its number where there are several.
+        self.device = torch.empty(0, device=device or experiment.config.sampling_device).device
+        self.policies = {group: _on(policy, self.device) for group, policy in experiment.group_policies.items()}
         self.algorithms = algorithms_by_group(experiment.algorithm_config, experiment.group_map)
-        self.hidden = _hidden_states(experiment)
+        self.hidden = _hidden_states(experiment).to(self.device)
         transforms = env.transform.transforms if hasattr(env.transform, "transforms") else [env.transform]
-        self.balances = [transform for transform in transforms if isinstance(transform, ObservedBalance)]
+        balances = [transform for transform in transforms if isinstance(transform, ObservedBalance)]
+        self.balances = [balance.clone().to(self.device) for balance in balances]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Team:
+        """Itself: nothing of it changes when it plays, and it holds on to all of its experiment's estimator. TorchRL's
+        collector copies the policies that it is given where they are trained on another device.
+        """
+        return self
 
     def agents(self) -> list[TrainedAgent]:
         """Its agents, in the order of the seats that they were trained in."""
         return [TrainedAgent(self, place) for place in range(sum(m.stop - m.start for m in self.members.values()))]
 
 
-def load_agents(checkpoint: Path) -> list[TrainedAgent]:
+def load_agents(checkpoint: Path, device: torch.device | str = "cpu") -> list[TrainedAgent]:
     """All agents of a checkpoint of BenchMARL, in the order of the seats that they were trained in.
 
     Args:
-        checkpoint (Path): file that an experiment saved.
+        checkpoint (Path): file that an experiment saved, on whatever device.
+        device (torch.device): where they play.
 
     Raises:
         ValueError: if it cannot be loaded, or its task is none of this package's.
     """
-    return Team(load_checkpoint(checkpoint)).agents()
+    return Team(load_checkpoint(checkpoint, device=device)).agents()
 
 
 def agents_for_seats(experiment: Experiment, key: str, checkpoint: Path, agent: int | None) -> list[TrainedAgent]:
@@ -140,7 +154,8 @@ def agents_for_seats(experiment: Experiment, key: str, checkpoint: Path, agent: 
     Raises:
         ValueError: if the checkpoint cannot be loaded, has no such agent, or its agents cannot play this task.
     """
-    trained = load_agents(checkpoint)
+    # Where they act. What is learned against them may be trained elsewhere.
+    trained = load_agents(checkpoint, experiment.config.sampling_device)
     members = seats(experiment.group_map)
     n_agents = sum(map(len, experiment.group_map.values()))
     if len(trained) != n_agents:
@@ -162,12 +177,15 @@ def agents_for_seats(experiment: Experiment, key: str, checkpoint: Path, agent: 
     return agents
 
 
-def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any) -> Experiment:
-    """The experiment of a checkpoint, on the CPU, as it was when it was saved. Its folder is left as it is.
+def load_checkpoint(
+    checkpoint: Path, with_buffers: bool = False, device: torch.device | str = "cpu", **options: Any
+) -> Experiment:
+    """The experiment of a checkpoint, as it was when it was saved. Its folder is left as it is.
 
     Args:
-        checkpoint (Path): file that an experiment saved.
+        checkpoint (Path): file that an experiment saved, on whatever device.
         with_buffers (bool): whether what it had stored of its experience is loaded too: to go on with training.
+        device (torch.device): where all of it is.
         **options: of the experiment's configuration, in place of the saved ones.
 
     Raises:
@@ -189,7 +207,7 @@ def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any
             "create_json": False,
             "render": False,
             "evaluation_episodes": 1,
-            **{f"{use}_device": "cpu" for use in ("sampling", "train", "buffer")},
+            **on_device(device),
             **options,
         }
         try:
@@ -204,6 +222,17 @@ def load_checkpoint(checkpoint: Path, with_buffers: bool = False, **options: Any
             raise ValueError(f"{checkpoint} cannot be loaded: {error!r}") from error
         experiment.close()
     return experiment
+
+
+def on_device(device: torch.device | str) -> dict[str, str]:
+    """The options of an experiment by which all of it is on one device."""
+    return {f"{use}_device": str(device) for use in ("sampling", "train", "buffer")}
+
+
+def _on(policy: Any, device: torch.device) -> Any:
+    """A policy on ``device``, a copy where it is elsewhere."""
+    elsewhere = any(value.device != device for value in (*policy.parameters(), *policy.buffers()))
+    return deepcopy(policy).to(device) if elsewhere else policy
 
 
 def _rebuilt(setup: Setup, patch: dict[str, Any]) -> Experiment:

@@ -50,14 +50,15 @@ class Frozen(NotTrained):
         return lambda: TransformedEnv(env_fun(), FrozenMemory(self.agents, self.group_map, groups_of(self)))
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModuleBase:
-        return FrozenPolicy(self.agents, self.group_map, group)
+        return FrozenPolicy(self.agents, self.group_map, group).to(self.device)
 
 
 class FrozenPolicy(TensorDictModuleBase):
     """The actions of a group of agents that are not trained.
 
     Args:
-        agents (sequence of Agent): of every seat.
+        agents (sequence of Agent): of every seat. They stay where they are: what they see is brought to them, since
+            BenchMARL evaluates where it trains, and collects where it samples.
         group_map (dict): agents' names by group.
         group (str): whose actions are chosen.
 
@@ -78,13 +79,15 @@ class FrozenPolicy(TensorDictModuleBase):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         observations = _joint(tensordict, self.groups, "observation")
-        memories = tensordict.get((self.group, MEMORY))
+        here, memories = observations.device, tensordict.get((self.group, MEMORY))
         actions, after = [], []
         for index, seat in enumerate(range(self.members.start, self.members.stop)):
-            first = self.agents[seat].first_seat(seat, observations.shape[1])
-            action, memory = self.agents[seat].act(observations.roll(-first, 1), memories[:, index])
-            actions.append(action)
-            after.append(memory)
+            agent = self.agents[seat]
+            view = observations.roll(-agent.first_seat(seat, observations.shape[1]), 1)
+            there = agent.device or here
+            action, memory = agent.act(view.to(there), memories[:, index].to(there))
+            actions.append(action.to(here))
+            after.append(memory.to(here))
         tensordict.set((self.group, "action"), torch.stack(actions, 1))
         return tensordict.set(("next", self.group, MEMORY), torch.stack(after, 1))
 
@@ -111,7 +114,8 @@ class FrozenMemory(Transform):
         n_envs = tensordict_reset.batch_size.numel()
         where = tensordict.get("_reset", None) if tensordict is not None else None
         for group, own in self.seats.items():
-            starts = torch.stack([self._with_state(self.agents[seat].start(n_envs), seat, env) for seat in own], 1)
+            memories = [self.agents[seat].start(n_envs, env.device) for seat in own]
+            starts = torch.stack([self._with_state(one, seat, env) for seat, one in zip(own, memories)], 1)
             if where is not None and (group, MEMORY) in tensordict.keys(True):
                 chosen = where.reshape(n_envs, 1)
                 before = tensordict.get((group, MEMORY))
@@ -139,7 +143,7 @@ class FrozenMemory(Transform):
         env = self._game()
         batch = observation_spec.shape
         for group, own in self.seats.items():
-            starts = [self._with_state(self.agents[seat].start(batch.numel()), seat, env) for seat in own]
+            starts = [self._with_state(self.agents[seat].start(batch.numel(), env.device), seat, env) for seat in own]
             observation_spec[group, MEMORY] = _spec(torch.stack(starts, 1).reshape(*batch, len(own)))
         return observation_spec
 

@@ -19,8 +19,15 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.agents.trained import load_checkpoint
-from benchmarl_reciprocator.commands.arguments import add_integer, add_number_above_zero, command_parser, run_command
+from benchmarl_reciprocator.commands.arguments import (
+    add_device,
+    add_integer,
+    add_number_above_zero,
+    command_parser,
+    run_command,
+)
 from benchmarl_reciprocator.plugin.registration import register
 
 READS = """
@@ -29,7 +36,7 @@ checkpoint: a file that an experiment saved, such as .../checkpoints/checkpoint_
 WRITES = "file: a GIF, a frame for the start and one for every step; the checkpoint's folder is left as it is"
 
 
-def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: int = 0) -> int:
+def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: int = 0, device: str = "cpu") -> int:
     """Play one episode by sampled actions and write its frames as an animated GIF.
 
     Args:
@@ -37,6 +44,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
         file (Path): where the GIF goes.
         seconds_per_step (float): how long a frame stands.
         seed (int): of the actions and the environment.
+        device (str): where it is played.
 
     Returns:
         int: number of frames, one for every step and one for the start.
@@ -47,7 +55,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
     if not checkpoint.is_file():
         raise ValueError(f"checkpoint must be a file that an experiment saved, but is {str(checkpoint)!r}")
     register()
-    experiment = load_checkpoint(checkpoint)
+    experiment = load_checkpoint(checkpoint, device=device)
     env = experiment.test_env
     if not experiment.task.has_render(env):
         raise ValueError(f"task must be one that renders, but is {experiment.task_name!r}: it has no pictures of play")
@@ -57,8 +65,7 @@ def animate(checkpoint: Path, file: Path, seconds_per_step: float = 0.3, seed: i
         frame: Any = type(experiment.task).render_callback(experiment, env, tensordict)
         frames.append(Image.fromarray(np.asarray(frame.cpu() if torch.is_tensor(frame) else frame)))
 
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
-        torch.manual_seed(seed)
+    with seeded(seed), torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
         env.set_seed(seed)
         start = env.reset()
         keep_frame(env, start)
@@ -84,9 +91,10 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="where the GIF goes")
     add_number_above_zero(parser, "--seconds-per-step", 0.3, "how long a frame stands")
     add_integer(parser, "--seed", 0, "of the actions and the environment", least=0)
+    add_device(parser, "where the episode is played")
     return run_command(parser, command_line, work)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Write the GIF."""
-    animate(arguments.checkpoint, arguments.file, arguments.seconds_per_step, arguments.seed)
+    animate(arguments.checkpoint, arguments.file, arguments.seconds_per_step, arguments.seed, arguments.device)

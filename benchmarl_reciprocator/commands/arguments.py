@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,31 @@ def add_agents(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser, of_what: str, default: str | None = "cpu", text: str = "") -> None:
+    """``arguments.device``: where agents play, checked to be one that this machine has.
+
+    Args:
+        parser (ArgumentParser): of the command.
+        of_what (str): for the help, what is there.
+        default (str, optional): is told in the help if there is one; else ``text`` says what ``None`` means.
+        text (str): for the help.
+    """
+
+    class Device(argparse.Action):
+        """Checks when the option is read: torch is loaded for this alone, and the help needs none of it."""
+
+        def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+            from benchmarl_reciprocator.agents.devices import check_device
+
+            try:
+                setattr(namespace, self.dest, check_device("--device", values))
+            except ValueError as error:
+                parser.error(str(error))
+
+    help_text = f"{of_what}: cpu, cuda, cuda:1, ... ({text or f'default: {default}'})"
+    parser.add_argument("--device", action=Device, default=default, metavar="DEVICE", help=help_text)
+
+
 def add_processes(parser: argparse.ArgumentParser, of_what: str) -> None:
     """``arguments.processes``: how many run at a time, by default one for every core."""
     add_integer(parser, "--processes", os.cpu_count() or 1, f"{of_what} at a time, one core for each")
@@ -148,6 +174,25 @@ def _add_checked(
 
     shown = "" if default is None else f" (default: {default})"
     parser.add_argument(name, action=Checked, default=default, metavar=metavar, help=f"{text}{shown}")
+
+
+def show_meetings(folder: Path, text: str, skipped: Sequence[str]) -> int:
+    """Print the report of a command that lets agents meet, and on stderr what was skipped.
+
+    Args:
+        folder (Path): where everything is.
+        text (str): the report.
+        skipped (sequence of str): the meetings that did not take place, with the reasons.
+
+    Returns:
+        int: the exit code.
+    """
+    sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
+    if not skipped:
+        return FINE
+    lines = [f"{len(skipped)} meetings were skipped; the same command tries them again:", *skipped]
+    sys.stderr.write("\n".join(lines) + "\n")
+    return FAILED
 
 
 def run_command(parser: argparse.ArgumentParser, command_line: Sequence[str] | None, work: Work) -> int:

@@ -10,16 +10,17 @@ it is played; the same command goes on with what is missing.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from benchmarl_reciprocator.commands.arguments import (
     add_agents,
+    add_device,
     add_episodes,
     add_inputs,
     add_output,
     command_parser,
     run_command,
+    show_meetings,
 )
 from benchmarl_reciprocator.evaluation.crossplay import crossplay
 
@@ -29,6 +30,7 @@ task=social_dilemmas/<name>: which game, where the checkpoints are of several; t
 Checkpoints that were trained on another version of the game than is installed are left out, with the reason.
 """
 WRITES = """
+exit code 1: a meeting could not take place; the report names it, and the same command tries it again
 <output>/crossplay.md: scores and measures of every pairing, every agent's ends, the worst case over co-players,
 equilibria of the meta-game; it is printed too
 <output>/pairings.csv, matrix.csv, equilibria.json and figures: what it stands on
@@ -46,11 +48,12 @@ def main(command_line: Sequence[str] | None = None) -> int:
     add_episodes(parser, "of each pairing")
     add_agents(parser)
     add_output(parser, "crossplay/<task>")
+    add_device(parser, "where agents play")
     return run_command(parser, command_line, work)
 
 
-def work(arguments: argparse.Namespace) -> None:
-    """Play what is missing, write and print."""
+def work(arguments: argparse.Namespace) -> int:
+    """Play what is missing, write and print; returns the exit code."""
     played = crossplay(
         arguments.places,
         arguments.overrides,
@@ -58,5 +61,6 @@ def work(arguments: argparse.Namespace) -> None:
         arguments.episodes,
         arguments.output,
         arguments.agents,
+        arguments.device,
     )
-    sys.stdout.write(f"\n{played.text}\nEverything is in {played.folder}/\n")
+    return show_meetings(played.folder, played.text, played.skipped)

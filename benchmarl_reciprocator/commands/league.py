@@ -18,9 +18,11 @@ from pathlib import Path
 
 from benchmarl_reciprocator.commands.arguments import (
     add_agents,
+    add_device,
     add_episodes,
     command_parser,
     run_command,
+    show_meetings,
 )
 from benchmarl_reciprocator.evaluation.league.league import league
 from benchmarl_reciprocator.evaluation.reports.report import write_report
@@ -30,6 +32,7 @@ folder: of a suite (command benchmark), whose finished runs have checkpoints
 <folder>/exploitability/<task>, <folder>/tournament/<task>: what those commands left, if they did (their --output)
 """
 WRITES = """
+exit code 1: a meeting could not take place; the report names it, and the same command tries it again
 <folder>/league/league.md: a table for each task, who comes to what with whom, and what is to be reached; printed too
 <folder>/league/league.csv: its numbers; section.json: the same for the command report
 <folder>/crossplay/<task>/: the cross-play of each task, see the command crossplay
@@ -50,13 +53,18 @@ def main(command_line: Sequence[str] | None = None) -> int:
     )
     add_episodes(parser, "of each pairing")
     add_agents(parser)
+    add_device(parser, "where agents play")
     return run_command(parser, command_line, work)
 
 
-def work(arguments: argparse.Namespace) -> None:
-    """Play what is missing, write the league and the report, print."""
-    output, text = league(arguments.folder, arguments.against, arguments.episodes, arguments.agents)
+def work(arguments: argparse.Namespace) -> int:
+    """Play what is missing, write the league and the report, print; returns the exit code."""
+    measured = league(
+        arguments.folder, arguments.against, arguments.episodes, arguments.agents, device=arguments.device
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         write_report(arguments.folder)
-    sys.stdout.write(f"\n{text}\nEverything is in {output}/, the report is {arguments.folder}/report/report.html\n")
+    code = show_meetings(*measured)
+    sys.stdout.write(f"The report is {arguments.folder}/report/report.html\n")
+    return code

@@ -11,16 +11,17 @@ command goes on with what is missing.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from benchmarl_reciprocator.commands.arguments import (
     add_agents,
+    add_device,
     add_inputs,
     add_integer,
     add_output,
     command_parser,
     run_command,
+    show_meetings,
 )
 from benchmarl_reciprocator.evaluation.tournament import STRATEGIES, tournament
 
@@ -45,12 +46,13 @@ def main(command_line: Sequence[str] | None = None) -> int:
     add_integer(parser, "--repetitions", 10, "of every match")
     add_agents(parser)
     add_output(parser, "tournament/<task>")
+    add_device(parser, "where the trained agents play")
     return run_command(parser, command_line, work)
 
 
-def work(arguments: argparse.Namespace) -> None:
-    """Play what is missing, write and print."""
-    folder, text = tournament(
+def work(arguments: argparse.Namespace) -> int:
+    """Play what is missing, write and print; returns the exit code."""
+    measured = tournament(
         arguments.places,
         arguments.overrides,
         arguments.strategies,
@@ -58,5 +60,6 @@ def work(arguments: argparse.Namespace) -> None:
         arguments.repetitions,
         arguments.output,
         arguments.agents,
+        arguments.device,
     )
-    sys.stdout.write(f"\n{text}\nEverything is in {folder}/\n")
+    return show_meetings(*measured)

@@ -18,6 +18,7 @@ from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_chec
 from benchmarl_reciprocator.evaluation.crossplay_sections import SCORES, crossplay_sections, worst_cases
 from benchmarl_reciprocator.evaluation.layout import WORST_CASES
 from benchmarl_reciprocator.evaluation.locks import locked
+from benchmarl_reciprocator.evaluation.measured import skipped_section
 from benchmarl_reciprocator.evaluation.meta_game import analyse
 from benchmarl_reciprocator.evaluation.pairings import (
     AGENTS,
@@ -51,6 +52,7 @@ class CrossPlay(NamedTuple):
         task (SocialDilemmaClass): the game.
         table (DataFrame): of pairings, see :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
         contestants (list of Contestant): in their order.
+        skipped (tuple of str): the pairings that could not be played, with the reasons.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class CrossPlay(NamedTuple):
     task: SocialDilemmaClass
     table: pd.DataFrame
     contestants: list[Contestant]
+    skipped: tuple[str, ...] = ()
 
 
 def crossplay(
@@ -67,6 +70,7 @@ def crossplay(
     episodes: int = 200,
     output: Path | None = None,
     agents: str = ALL,
+    device: str = "cpu",
 ) -> CrossPlay:
     """Play what is missing, and write tables, figures and the analysis of the meta-game.
 
@@ -80,6 +84,7 @@ def crossplay(
         output (Path, optional): where everything goes; default: ``crossplay/<task>``.
         agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``, see
             :func:`~benchmarl_reciprocator.evaluation.pairings.pair_up`.
+        device (str): where agents play.
 
     Returns:
         CrossPlay: what came out.
@@ -95,9 +100,9 @@ def crossplay(
     folder = output or Path("crossplay") / task.name.lower()
     with locked(folder):
         env = task.options.make_env(1, "cpu", seed=0)
-        records = play_missing(pair_up(contestants, env, agents), task, episodes, folder)
+        records, skipped = play_missing(pair_up(contestants, env, agents), task, episodes, folder, device)
         if not records:
-            raise ValueError("no pairing could be played")
+            raise ValueError(f"no pairing could be played: {skipped[0]}")
         table = as_table(records)
         table.to_csv(folder / "pairings.csv", index=False, float_format="%.6g")
         names = [contestant.name for contestant in contestants]
@@ -108,9 +113,10 @@ def crossplay(
         cells.to_csv(folder / "matrix.csv", index=False, float_format="%.6g")
         worst_cases(cells).to_csv(folder / WORST_CASES, float_format="%.6g")
         own = [contestant.name for contestant in contestants if contestant.own]
-        text = write_sections(crossplay_sections(table, cells, names, own, task, analysis, folder), folder, "crossplay")
+        sections = crossplay_sections(table, cells, names, own, task, analysis, folder)
+        text = write_sections([*sections, *skipped_section(skipped)], folder, "crossplay")
         add_setting(folder / "setting.json", "benchmarl-reciprocator crossplay")
-    return CrossPlay(folder, text, task, table, contestants)
+    return CrossPlay(folder, text, task, table, contestants, tuple(skipped))
 
 
 def summarise(table: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from benchmarl_reciprocator.agents.agent import Agent, ScriptedAgent
+from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.agents.play import play, returns
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
@@ -215,8 +215,8 @@ def _seeds(row: Contestant, column: Contestant) -> list[tuple[int | None, int | 
 
 
 def play_missing(
-    pairings: Sequence[Pairing], task: SocialDilemmaClass, episodes: int, folder: Path
-) -> list[dict[str, Any]]:
+    pairings: Sequence[Pairing], task: SocialDilemmaClass, episodes: int, folder: Path, device: str = "cpu"
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Play every pairing that has no record in ``folder`` yet, and write its record.
 
     Args:
@@ -224,16 +224,17 @@ def play_missing(
         task (SocialDilemmaClass): the game.
         episodes (int): in each pairing.
         folder (Path): where the records go, in ``pairings/``.
+        device (str): where agents play.
 
     Returns:
-        list[dict]: the records of all pairings, see :func:`meet`; one that cannot be played is left out, with a
-        warning.
+        tuple[list[dict], list[str]]: the records of all pairings, see :func:`meet`; and those that could not be played,
+        with the reasons, of which there is a warning too.
     """
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-    env = task.options.make_env(episodes, "cpu", seed=0)
+    env = task.options.make_env(episodes, device, seed=0)
     players = task.players()
-    loaded = lru_cache(maxsize=32)(load_agents)
-    records = []
+    loaded = lru_cache(maxsize=32)(partial(load_agents, device=device))
+    records, skipped = [], []
     for pairing in tqdm(pairings, unit="pairing"):
         identity = pairing.identity(task, episodes)
         digest = digest_of(identity)
@@ -244,14 +245,12 @@ def play_missing(
                 agents = _seated(pairing, env.n_agents, loaded, players)
                 record = {**identity, **meet(env, task, agents, seed=int(digest[:7], 16))}
             except ValueError as error:
-                warnings.warn(
-                    f"skipped {pairing.row.name} with {pairing.column.name}, seeds {pairing.seeds}: {error}",
-                    stacklevel=2,
-                )
+                skipped.append(f"{pairing.row.name} with {pairing.column.name}, seeds {pairing.seeds}: {error}")
+                warnings.warn(f"skipped {skipped[-1]}", stacklevel=2)
                 continue
             write_json(file, record)
         records.append(record)
-    return records
+    return records, skipped
 
 
 def meet(
@@ -271,8 +270,7 @@ def meet(
         their mean); ``steps``, the mean length of an episode; ``measures``, both sides' by name, of what is measured
         for all together too; and ``by_agent``, of what is measured for each agent alone.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         env.set_seed(seed)
         trajectories, valid = play(env, agents)
     scores = returns(trajectories, valid).double()

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.agents.play import play
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -21,21 +21,23 @@ COLOURS = ("#BFE3F2", "#B5471B", "#E9C46A", "#6A4C93")
 INKS = ("#1B4965", "white", "#3D2B00", "white")
 
 
-def actions_of_an_episode(task: SocialDilemmaClass, agents: Sequence[Agent], seed: int = 0) -> np.ndarray:
+def actions_of_an_episode(
+    task: SocialDilemmaClass, agents: Sequence[Agent], seed: int = 0, device: str = "cpu"
+) -> np.ndarray:
     """What agents did, step by step, by actions that are drawn from their policies.
 
     Args:
         task (SocialDilemmaClass): a game with one action for each agent in each step.
         agents (sequence of Agent): who sits in each seat.
         seed (int): of the draws. The random numbers of the process are left as they are.
+        device (str): where they play.
 
     Returns:
         ndarray: integers ``[T, N]``, by step and seat.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        trajectories, valid = play(task.options.make_env(1, "cpu", seed=seed), agents)
-    return joint_entry(trajectories, "action")[0][valid[0]].numpy()
+    with seeded(seed):
+        trajectories, valid = play(task.options.make_env(1, device, seed=seed), agents)
+    return joint_entry(trajectories, "action")[0][valid[0]].cpu().numpy()
 
 
 def draw_actions(

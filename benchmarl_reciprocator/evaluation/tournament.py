@@ -21,9 +21,11 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from tqdm import tqdm
 
 from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.locks import locked
+from benchmarl_reciprocator.evaluation.measured import MeasuredMeetings
 from benchmarl_reciprocator.evaluation.pairings import AGENTS, ALL, contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
@@ -67,7 +69,7 @@ class TrainedPlayer(axelrod.Player):
         self.env = make_env()
         # Slips are the match's: what is played on here is what has happened.
         self.env.action_noise = 0.0
-        self.memory = agent.start(1)
+        self.memory = agent.start(1, self.env.device)
         self.seat = agent.place or 0
 
     def __repr__(self) -> str:
@@ -78,11 +80,11 @@ class TrainedPlayer(axelrod.Player):
         env, cooperates = self.env, self.env.cooperative_action
         assert cooperates is not None
         if not self.history:
-            env.start(torch.ones(1, dtype=torch.bool))
+            env.start(torch.ones(1, dtype=torch.bool, device=env.device))
         else:
             last = [self.history[-1], opponent.history[-1]]
-            actions = torch.tensor([[cooperates if action is axelrod.Action.C else 1 - cooperates for action in last]])
-            actions = actions.roll(self.seat, 1)
+            played = [[cooperates if action is axelrod.Action.C else 1 - cooperates for action in last]]
+            actions = torch.tensor(played, device=env.device).roll(self.seat, 1)
             if self.agent.looks_back:
                 self.memory = self.agent.look_back(env.observations(), env.state(), actions, self.memory)
             env.transition(actions)
@@ -135,7 +137,8 @@ def tournament(
     repetitions: int = 10,
     output: Path | None = None,
     agents: str = ALL,
-) -> tuple[Path, str]:
+    device: str = "cpu",
+) -> MeasuredMeetings:
     """Play what is missing, and write the tables.
 
     Args:
@@ -148,9 +151,10 @@ def tournament(
         repetitions (int): of every match.
         output (Path, optional): where everything goes; default: ``tournament/<task>``.
         agents (str): which agents of every checkpoint take part, ``"all"`` or ``"first"``.
+        device (str): where the trained agents play.
 
     Returns:
-        tuple[Path, str]: the folder, and the report in markdown.
+        MeasuredMeetings: the folder and the report; no meeting is skipped.
 
     Raises:
         ValueError: on bad input.
@@ -189,14 +193,15 @@ def tournament(
             checkpoint = contestant.checkpoints[seed]
             of = {"agent": contestant.name, "seed": seed, "place": place}
             identity = {**setting, **of, "checkpoint": str(checkpoint.file.resolve())}
-            played = partial(_against_all, contestant.name, checkpoint.file, place, task, library, match)
+            who = (contestant.name, checkpoint.file, place)
+            played = partial(_against_all, *who, task, library, match, device)
             record = _recorded(folder, f"{slug(contestant.name)}_seed_{seed}_agent_{place}", identity, played)
             rows += ranking(contestant.name, seed, record, among, place)
         table = pd.DataFrame(rows)
         table.to_csv(folder / "ranking.csv", index=False, float_format="%.6g")
         text = write_sections(tournament_sections(table, task, setting), folder, "tournament")
         add_setting(folder / "setting.json", "benchmarl-reciprocator tournament")
-    return folder, text
+    return MeasuredMeetings(folder, text)
 
 
 def _recorded(folder: Path, name: str, identity: dict[str, Any], play: Callable[[], dict]) -> dict[str, Any]:
@@ -221,8 +226,7 @@ def _match(one: axelrod.Player, other: axelrod.Player, repetitions: int, **rules
     scores, cooperation, turns = np.zeros(2), np.zeros(2), 0
     for repetition in range(repetitions):
         played = axelrod.Match((one, other), seed=repetition, **rules)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(repetition)
+        with seeded(repetition):
             turns += len(played.play())
         scores += played.final_score()
         cooperation += played.cooperation()
@@ -246,10 +250,11 @@ def _against_all(
     task: SocialDilemmaClass,
     library: dict[str, axelrod.Player],
     match: Callable,
+    device: str = "cpu",
 ) -> dict[str, dict]:
     """Matches of a trained agent with every strategy of the library, by name, and with itself."""
-    make_env = partial(task.options.make_env, 1, "cpu", seed=0)
-    agent = load_agents(checkpoint)[place]
+    make_env = partial(task.options.make_env, 1, device, seed=0)
+    agent = load_agents(checkpoint, device)[place]
     # It knows what others meant to do, which a match does not tell.
     check_option(
         "task.action_noise",

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from benchmarl.algorithms import algorithm_config_registry
-from benchmarl.experiment import Experiment
+from benchmarl.experiment import Experiment, ExperimentConfig
 
+from benchmarl_reciprocator.agents.devices import device_here
 from benchmarl_reciprocator.agents.setup import Setup, read_setup
+from benchmarl_reciprocator.agents.trained import on_device
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
@@ -46,6 +48,7 @@ def train_against(
     exploiter: Exploiter,
     folder: Path,
     frozen: bool,
+    device: str | None = None,
 ) -> Experiment:
     """Train an exploiter in all seats but that of the focal agent, with the models and settings of the checkpoint.
 
@@ -57,6 +60,8 @@ def train_against(
         folder (Path): where the experiment goes.
         frozen (bool): whether the focal agent stays as it is; else it goes on learning with its own algorithm, from its
             networks and its estimator.
+        device (str, optional): where all of it is; default: where the focal agent was trained, if this machine has such
+            a device, else on the CPU.
 
     Returns:
         Experiment: after training.
@@ -80,6 +85,7 @@ def train_against(
     )
     config = deepcopy(setup.experiment)
     patch = {
+        **_devices(config, device),
         "max_n_iters": exploiter.budget,
         "max_n_frames": None,
         "save_folder": str(folder),
@@ -118,6 +124,11 @@ def train_against(
         with without_progress_bar():
             experiment.run()
     return experiment
+
+
+def _devices(config: ExperimentConfig, device: str | None) -> dict[str, str]:
+    """Where an experiment is trained: on ``device``, else as ``config`` says, as far as this machine has it."""
+    return {key: device or device_here(getattr(config, key)) for key in on_device("cpu")}
 
 
 def go_on(experiment: Experiment, checkpoint: Path, setup: Setup, place: int) -> None:

@@ -22,6 +22,7 @@ from benchmarl_reciprocator.evaluation.league.tables import (
     published_meetings,
 )
 from benchmarl_reciprocator.evaluation.locks import locked
+from benchmarl_reciprocator.evaluation.measured import MeasuredMeetings, skipped_section
 from benchmarl_reciprocator.evaluation.pairings import ALL
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import file_names
@@ -47,7 +48,8 @@ def league(
     against: Sequence[str] | None = None,
     episodes: int = 200,
     agents: str = ALL,
-) -> tuple[Path, str]:
+    device: str = "cpu",
+) -> MeasuredMeetings:
     """Play what is missing of every task's cross-play, and write the league's tables into ``<folder>/league``.
 
     Args:
@@ -56,9 +58,10 @@ def league(
             :func:`~benchmarl_reciprocator.evaluation.crossplay.crossplay`.
         episodes (int): of each pairing.
         agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``.
+        device (str): where agents play.
 
     Returns:
-        tuple[Path, str]: the league's folder, and its report in markdown.
+        MeasuredMeetings: the league's folder, its report, and which pairings could not be played.
 
     Raises:
         ValueError: if there is no such folder, it has no finished run, or nothing could be played.
@@ -69,9 +72,11 @@ def league(
     with locked(output):
         sections = [_head()]
         numbers: list[dict[str, Any]] = []
+        skipped: list[str] = []
         files = file_names(runs)
         for task, places in runs.items():
-            played = crossplay([*places], (), against, episodes, folder / "crossplay" / files[task], agents)
+            played = crossplay([*places], (), against, episodes, folder / "crossplay" / files[task], agents, device)
+            skipped += [f"{task}: {line}" for line in played.skipped]
             leagues = published(played.task)
             results = Results(folder, task, files[task], places, pooled(played))
             meetings = [*our_meetings(played, results.pairings)]
@@ -84,9 +89,9 @@ def league(
             sections.append(Section(title_of(task), [Paragraph(_setting(played)), table, *_sources(leagues)]))
             sections += _of_agents(results, bars.get(task, []), learned)
         pd.DataFrame(numbers).to_csv(output / f"{NAME}.csv", index=False)
-        text = write_sections(sections, output, NAME)
+        text = write_sections([*sections, *skipped_section(skipped)], output, NAME)
         add_setting(output / "setting.json", f"benchmarl-reciprocator {NAME}")
-    return output, text
+    return MeasuredMeetings(output, text, tuple(skipped))
 
 
 def runs_by_task(folder: Path) -> dict[str, dict[Path, str]]:
