@@ -231,8 +231,13 @@ def on_device(device: torch.device | str) -> dict[str, str]:
 
 def _on(policy: Any, device: torch.device) -> Any:
     """A policy on ``device``, a copy where it is elsewhere."""
-    elsewhere = any(value.device != device for value in (*policy.parameters(), *policy.buffers()))
-    return deepcopy(policy).to(device) if elsewhere else policy
+    weights = TensorDict.from_module(policy)
+    if all(value.device == device for value in weights.values(True, True)):
+        return policy
+    copied = deepcopy(policy)
+    # Not by the module's own ``to``, which networks of several agents may take in only in part.
+    weights.data.to(device).to_module(copied)
+    return copied
 
 
 def _rebuilt(setup: Setup, patch: dict[str, Any]) -> Experiment:

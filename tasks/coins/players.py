@@ -86,7 +86,7 @@ class CoinPlayer(Player):
 
     def hunt(self, observation: Tensor, fair: Tensor) -> Tensor:
         """Probabilities of actions ``[*B, A]`` where the coins of ``fair`` ``[N]`` are fair game."""
-        best = self.best_actions(*self.look(observation), fair.to(observation.device))
+        best = self.best_actions(*self.look(observation), fair)
         return best / best.sum(-1, keepdim=True)
 
 
@@ -94,14 +94,15 @@ class Cooperate(CoinPlayer):
     """Goes only for its own coin."""
 
     def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        return self.hunt(observation, torch.arange(self.n_agents) == 0), memory
+        return self.hunt(observation, torch.arange(self.n_agents, device=observation.device) == 0), memory
 
 
 class Greedy(CoinPlayer):
     """Goes for the nearest coin, whoever owns it."""
 
     def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        return self.hunt(observation, torch.ones(self.n_agents, dtype=torch.bool)), memory
+        everybodys = torch.ones(self.n_agents, dtype=torch.bool, device=observation.device)
+        return self.hunt(observation, everybodys), memory
 
 
 class Random(CoinPlayer):
