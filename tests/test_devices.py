@@ -23,7 +23,7 @@ from benchmarl_reciprocator.agents.agent import ScriptedAgent
 from benchmarl_reciprocator.agents.trained import Team
 from benchmarl_reciprocator.algorithms.frozen import FrozenPolicy
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
-from benchmarl_reciprocator.commands import crossplay, exploitability
+from benchmarl_reciprocator.commands import benchmark, crossplay, exploitability
 from benchmarl_reciprocator.evaluation.sections import read_sections
 from benchmarl_reciprocator.tasks.task import shipped_tasks
 
@@ -97,6 +97,32 @@ def test_a_device_that_is_not_there_is_one_clear_error(checkpoints: Path, tmp_pa
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert "--device must be a device of this machine (cpu" in error and error.endswith(f", but is {device!r}\n")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta"])
+def test_an_experiment_on_a_device_that_is_not_there_does_not_begin(small_experiment, device) -> None:
+    with pytest.raises(
+        ValueError, match=rf"experiment\.train_device must be a device of this machine .*, but is '{device}'"
+    ):
+        small_experiment("algorithm=ippo", f"experiment.train_device={device}", preset="prisoners_dilemma")
+
+
+def test_a_device_goes_to_every_run_of_a_suite_and_is_checked_first(tmp_path, capsys, monkeypatch) -> None:
+    assert benchmark.main(["suite=demo", f"folder={tmp_path}", "experiment.buffer_device=cuda:99"]) == 2
+    assert "experiment.buffer_device must be a device of this machine" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main(["suite=demo", "--device=cuda:99"])
+    assert ended.value.code == 2 and "--device must be a device of this machine" in capsys.readouterr().err
+    handed_on: list[str] = []
+
+    def run_suite(arguments: list[str]) -> None:
+        handed_on.extend(arguments)
+        raise ValueError("nothing is run")
+
+    monkeypatch.setattr(benchmark, "run_suite", run_suite)
+    assert benchmark.main(["suite=demo", "--device", "cpu", "+suite.seeds=2"]) == 2
+    of_devices = [f"experiment.{use}_device=cpu" for use in ("sampling", "train", "buffer")]
+    assert handed_on == [*of_devices, "suite=demo", "+suite.seeds=2"]
 
 
 def test_a_skipped_pairing_is_a_line_of_the_report_and_an_exit_code(checkpoints: Path, tmp_path, capsys) -> None:

@@ -37,6 +37,11 @@ def device_here(device: str) -> str:
     return device if device in devices_here() else "cpu"
 
 
+def on_device(device: torch.device | str) -> dict[str, str]:
+    """The options of an experiment by which all of it is on one device."""
+    return {f"{use}_device": str(device) for use in ("sampling", "train", "buffer")}
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw from ``seed`` on every device, and leave the random numbers of the process as they were.

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchrl.data import Composite
 
 from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.devices import on_device
 from benchmarl_reciprocator.agents.setup import CO_PLAYERS, Setup, algorithms_by_group, read_setup
 from benchmarl_reciprocator.influence import ObservedBalance
 from benchmarl_reciprocator.plugin.benchmarl_private import hidden_state_spec
@@ -222,11 +223,6 @@ def load_checkpoint(
             raise ValueError(f"{checkpoint} cannot be loaded: {error!r}") from error
         experiment.close()
     return experiment
-
-
-def on_device(device: torch.device | str) -> dict[str, str]:
-    """The options of an experiment by which all of it is on one device."""
-    return {f"{use}_device": str(device) for use in ("sampling", "train", "buffer")}
 
 
 def _on(policy: Any, device: torch.device) -> Any:

@@ -127,6 +127,24 @@ def add_device(parser: argparse.ArgumentParser, of_what: str, default: str | Non
     parser.add_argument("--device", action=Device, default=default, metavar="DEVICE", help=help_text)
 
 
+def overrides_of(device: str | None) -> list[str]:
+    """The overrides by which experiments are on ``device``; none where it is left to them."""
+    return [] if device is None else [f"experiment.{use}_device={device}" for use in ("sampling", "train", "buffer")]
+
+
+def with_device(program: str, arguments: Sequence[str]) -> list[str]:
+    """Hydra's command line with ``--device`` replaced by the overrides that it stands for, before all others.
+
+    Args:
+        program (str): for the error.
+        arguments (sequence of str): the command line.
+    """
+    parser = argparse.ArgumentParser(prog=program, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    add_device(parser, "where experiments are", default=None)
+    known, others = parser.parse_known_args(arguments)
+    return [*overrides_of(known.device), *others]
+
+
 def add_processes(parser: argparse.ArgumentParser, of_what: str) -> None:
     """``arguments.processes``: how many run at a time, by default one for every core."""
     add_integer(parser, "--processes", os.cpu_count() or 1, f"{of_what} at a time, one core for each")

@@ -16,7 +16,14 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from benchmarl_reciprocator import extensions
-from benchmarl_reciprocator.commands.arguments import BAD_INPUT, FAILED, FINE, PROGRAM, inputs_and_outputs
+from benchmarl_reciprocator.commands.arguments import (
+    BAD_INPUT,
+    FAILED,
+    FINE,
+    PROGRAM,
+    inputs_and_outputs,
+    with_device,
+)
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.suites.sweep import run_suite
 
@@ -24,6 +31,7 @@ READS = """
 suite=<name>: which runs there are, the file suite/<name>.yaml of this package, of another that extends it, or of
 --config-dir
 suite.seeds=<number or list>, +suite.populations.<name>=<algorithm or overrides>, +suite.tasks.<name>=...: changes to it
+--device <device>: where every run collects, learns and keeps its buffers, such as cuda (default: the cpu)
 any other override goes to every run, as in python -m benchmarl.run; hydra/launcher=<name> picks who runs them
 folder=<folder>: where the results go (default: benchmark_<suite>); suites can share a folder
 """
@@ -44,6 +52,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         usage = f"usage: {PROGRAM} benchmark suite=<name> [<override> ...]"
         sys.stdout.write("\n\n".join([usage, (__doc__ or "").strip(), inputs_and_outputs(READS, WRITES), suites, ""]))
         return FINE
+    arguments = with_device(f"{PROGRAM} benchmark", arguments)
     if not any(entry.startswith("hydra/launcher=") for entry in arguments):
         need_launcher()
     try:

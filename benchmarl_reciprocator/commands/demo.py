@@ -14,7 +14,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarl_reciprocator.commands.arguments import FAILED, FINE, PROGRAM, add_integer, command_parser, run_command
+from benchmarl_reciprocator.commands.arguments import (
+    FAILED,
+    FINE,
+    PROGRAM,
+    add_device,
+    add_integer,
+    command_parser,
+    overrides_of,
+    run_command,
+)
 
 READS = "nothing"
 WRITES = """
@@ -43,6 +52,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         "--output", type=Path, default=Path("demo"), metavar="FOLDER", help="where everything goes (default: demo)"
     )
     add_integer(parser, "--seed", None, "of the training (default: that of conf/suite/demo.yaml)", least=0)
+    add_device(parser, "where agents are trained", default=None, text="default: cpu")
     return run_command(parser, command_line, work)
 
 
@@ -58,7 +68,8 @@ def work(arguments: argparse.Namespace) -> int:
     need_launcher()
     folder: Path = arguments.output
     seed = [] if arguments.seed is None else [f"suite.seeds=[{arguments.seed}]"]
-    outcome = run_suite([f"suite={SUITE}", f"folder={folder.resolve()}", *seed], describe=cooperation_so_far)
+    overrides = [f"suite={SUITE}", f"folder={folder.resolve()}", *seed, *overrides_of(arguments.device)]
+    outcome = run_suite(overrides, describe=cooperation_so_far)
     if outcome.failures:
         sys.stderr.write(
             "\n".join(["These runs have not finished; the same command goes on with them:", *outcome.failures, ""])

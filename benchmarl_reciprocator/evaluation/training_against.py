@@ -13,9 +13,8 @@ import torch
 from benchmarl.algorithms import algorithm_config_registry
 from benchmarl.experiment import Experiment, ExperimentConfig
 
-from benchmarl_reciprocator.agents.devices import device_here
+from benchmarl_reciprocator.agents.devices import device_here, on_device
 from benchmarl_reciprocator.agents.setup import Setup, read_setup
-from benchmarl_reciprocator.agents.trained import on_device
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint

@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarl.algorithms.common import AlgorithmConfig
 from benchmarl.environments import TaskClass
-from benchmarl.experiment import Experiment
+from benchmarl.experiment import Experiment, ExperimentConfig
 
+from benchmarl_reciprocator.agents.devices import check_device, on_device
 from benchmarl_reciprocator.agents.setup import algorithms_by_group, name_of_algorithm, read_setup
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -32,6 +33,19 @@ def refuse_missing_loggers(experiment: Experiment) -> None:
             f"experiment.loggers must be of loggers that are installed, but {', '.join(missing)} is not: set "
             f"experiment.loggers=[{','.join(left)}], or pip install {' '.join(MODULES[name] for name in missing)}"
         )
+
+
+def refuse_missing_devices(config: ExperimentConfig) -> None:
+    """Raise if an experiment is to be on a device that this machine lacks, as after loading one of another machine.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for key in on_device("cpu"):
+        device = str(getattr(config, key))
+        # BenchMARL's own name for buffers that are kept in files.
+        if device != "disk":
+            check_device(f"experiment.{key}", device)
 
 
 def refuse_evaluation_that_never_comes(experiment: Experiment) -> None:

@@ -44,6 +44,7 @@ from benchmarl_reciprocator.plugin.benchmarl_private import (
 from benchmarl_reciprocator.plugin.checks import (
     refuse_another_checkpoint,
     refuse_evaluation_that_never_comes,
+    refuse_missing_devices,
     refuse_missing_loggers,
 )
 from benchmarl_reciprocator.plugin.co_players import seat_co_players, take_co_players
@@ -279,9 +280,10 @@ def _add_task(module: ModuleType, name: str, member: Task) -> None:
 
 
 def _refuse_what_would_fail(experiment: Experiment) -> None:
-    """Raise if a model cannot take what the agents of a social dilemma observe, or the experiment could not go on or
-    evaluate.
+    """Raise if a device is not there, or, with a social dilemma, if a model cannot take what its agents observe, or the
+    experiment could not go on or evaluate.
     """
+    refuse_missing_devices(experiment.config)
     if isinstance(experiment.task, SocialDilemmaClass):
         experiment.task.check_model("model", experiment.model_config)
         if experiment.algorithm_config.has_critic():

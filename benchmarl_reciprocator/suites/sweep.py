@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from benchmarl_reciprocator.evaluation.layout import FAILURE
 from benchmarl_reciprocator.evaluation.locks import InUseError, locked
+from benchmarl_reciprocator.plugin.checks import refuse_missing_devices
 from benchmarl_reciprocator.plugin.experiments import hydra_left_as_it_was
 from benchmarl_reciprocator.plugin.schedule import settle_frames
 from benchmarl_reciprocator.suites.run import refuse_what_cannot_be_recorded, run
@@ -252,6 +253,7 @@ def _checked(config_loader: Any, config: DictConfig, runs: Sequence[Run], folder
             on_policy = load_algorithm_config_from_hydra(cfg.algorithm).on_policy()
             experiment = load_experiment_config_from_hydra(cfg.experiment)
             refuse_what_cannot_be_recorded(experiment)
+            refuse_missing_devices(experiment)
             settle_frames(experiment, on_policy)
             iterations[kind] = experiment.get_max_n_iters(on_policy)
         except (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
