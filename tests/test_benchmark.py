@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import benchmarl.experiment.experiment as benchmarl_experiment
 import hydra
@@ -66,19 +69,32 @@ def records(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*/seed_*/run.record")}
 
 
+class Finished(NamedTuple):
+    """A suite that has ended: its folder, its exit code and what it printed."""
+
+    folder: Path
+    code: int
+    out: str
+    error: str
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """In this process. In processes of its own, as users start it: ``test_extension_package.py``."""
     folder = tmp_path_factory.mktemp("suite") / FOLDER
     arguments = suite_of(folder, {"Reciprocator": "reciprocator", "learner": "ippo"})
-    process = begin(folder, [*arguments, f"{ITERATIONS}=2"])
-    out, error = process.communicate(timeout=300)
-    return folder, subprocess.CompletedProcess(process.args, process.returncode, out, error)
+    out, error = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(error):
+        # The default folder, in the present one.
+        patch.chdir(folder.parent)
+        code = benchmark.main([*arguments, f"{ITERATIONS}=2", "hydra/launcher=basic"])
+    return Finished(folder, code, out.getvalue(), error.getvalue())
 
 
-def test_a_suite_ends_in_a_report(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
-    folder, process = finished
-    assert process.returncode == 0, process.stderr
-    assert "P(cooperate)" in process.stdout
+def test_a_suite_ends_in_a_report(finished: Finished) -> None:
+    folder = finished.folder
+    assert finished.code == 0, finished.error
+    assert "P(cooperate)" in finished.out
     table = pd.read_csv(folder / "report" / "scores_pd.csv")
     assert sorted(table["population"]) == ["Reciprocator", "learner"]
     page = (folder / "report" / "report.html").read_text()
@@ -89,9 +105,8 @@ def test_a_suite_ends_in_a_report(finished: tuple[Path, subprocess.CompletedProc
     assert len(list(folder.glob("runs/*/*/*/*/checkpoints/checkpoint_512.pt"))) == 2
 
 
-def test_runs_are_recorded(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
-    folder, _ = finished
-    (record,) = (json.loads(file.read_text()) for file in records(folder) if "learner" in str(file))
+def test_runs_are_recorded(finished: Finished) -> None:
+    (record,) = (json.loads(file.read_text()) for file in records(finished.folder) if "learner" in str(file))
     assert record["agents"] == ["ippo", "ippo"]
     assert record["frames"] == 512
     assert record["versions"]["torch"]
@@ -101,26 +116,24 @@ def test_runs_are_recorded(finished: tuple[Path, subprocess.CompletedProcess]) -
     assert any(package.startswith("benchmarl-reciprocator ") for package in record["packages"])
 
 
-def test_benchmarls_own_tools_read_the_runs(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
-    folder, _ = finished
-    merged = get_raw_dict_from_multirun_folder(str(folder / "runs"))
+def test_benchmarls_own_tools_read_the_runs(finished: Finished) -> None:
+    merged = get_raw_dict_from_multirun_folder(str(finished.folder / "runs"))
     assert list(merged) == ["social_dilemmas"]
     assert list(merged["social_dilemmas"]) == ["prisoners_dilemma"]
     assert set(merged["social_dilemmas"]["prisoners_dilemma"]) == {"reciprocator", "ippo"}
     assert list(merged["social_dilemmas"]["prisoners_dilemma"]["ippo"]) == ["seed_0"]
 
 
-def test_there_is_one_progress_bar(finished: tuple[Path, subprocess.CompletedProcess]) -> None:
-    _, process = finished
-    assert "4/4" in process.stderr and "2/2 runs" in process.stderr
+def test_there_is_one_progress_bar(finished: Finished) -> None:
+    assert "4/4" in finished.error and "2/2 runs" in finished.error
     # What BenchMARL's bars of single runs say
-    assert "mean return" not in process.stderr
+    assert "mean return" not in finished.error
 
 
 def test_a_finished_suite_runs_nothing_again_and_another_shares_its_folder(
-    finished: tuple[Path, subprocess.CompletedProcess], capsys: pytest.CaptureFixture
+    finished: Finished, capsys: pytest.CaptureFixture
 ) -> None:
-    folder, _ = finished
+    folder = finished.folder
     before = records(folder)
     grim = ["algorithm=scripted", "algorithm.player=grim"]
     more = [f"{ITERATIONS}=2", f"+suite.populations.grim={json.dumps(grim)}"]
@@ -166,7 +179,10 @@ def test_a_suite_goes_by_the_frames_that_it_collects_on_any_task_and_without_git
     # The interval is never hit by the 259 frames that seven environments collect in place of 256.
     options = ["experiment.on_policy_n_envs_per_worker=7", "experiment.evaluation_interval=512", f"{ITERATIONS}=11"]
     balance = json.dumps(
-        ["task=vmas/balance", "experiment=social_dilemmas", "experiment.prefer_continuous_actions=false"]
+        [
+            *("task=vmas/balance", "task.max_steps=8"),
+            *("experiment=social_dilemmas", "experiment.prefer_continuous_actions=false"),
+        ]
     )
     monkeypatch.setenv("PATH", str(tmp_path))
     assert here(folder, [*arguments, *options, f"+suite.tasks.balance={balance}"]) == 0

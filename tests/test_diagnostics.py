@@ -65,7 +65,10 @@ def test_starvation_counts_from_the_start_only() -> None:
 
 def test_warnings_reach_the_user(small_experiment) -> None:
     experiment = small_experiment(
-        "algorithm=reciprocator", "algorithm.reward_weight_end=0", "experiment.max_n_iters=25"
+        "algorithm=reciprocator",
+        "algorithm.reward_weight_end=0",
+        "experiment.max_n_iters=25",
+        "experiment.evaluation=False",
     )
     with pytest.warns(ReciprocityWarning, match="less than 0.001 of the total from the start"):
         experiment.run()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from fresh_python import fresh_python
 from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
@@ -157,11 +155,8 @@ def test_tasks_that_cannot_be_registered_are_refused(image_task: str) -> None:
     ids=lambda command: command[0],
 )
 def test_examples_run(command: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / command[0]), *command[1:]],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    script, *arguments = command
+    run = f"runpy.run_path({str(EXAMPLES / script)!r}, run_name='__main__')"
+    as_a_script = f"import runpy, sys; sys.path[0] = {str(EXAMPLES)!r}; {run}"
+    done = fresh_python(as_a_script, *arguments, cwd=tmp_path)
+    assert done.code == 0, done.printed[-2000:]

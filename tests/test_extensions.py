@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from fresh_python import fresh_python
 
 from benchmarl_reciprocator import extensions
 from benchmarl_reciprocator.extensions import ExtensionWarning, NameTakenError
@@ -95,16 +93,9 @@ def install(folder: Path, name: str, entry_points: dict[str, dict[str, str]], fi
 
 def python(code: str, folder: Path, *path: Path, fails: bool = False) -> str:
     """What a fresh process prints, with ``path`` before its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", COMPOSED.replace("{folder}", str(folder)) + dedent(code)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert (done.returncode != 0) == fails, done.stdout[-3000:]
-    return done.stdout
+    done = fresh_python(COMPOSED.replace("{folder}", str(folder)) + dedent(code), cwd=folder, path=path)
+    assert (done.code != 0) == fails, done.printed[-3000:]
+    return done.printed
 
 
 def test_a_package_adds_all_kinds_of_things(tmp_path: Path) -> None:

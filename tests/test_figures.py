@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from fresh_python import fresh_python
 
 from benchmarl_reciprocator.evaluation.figures import OTHERS, OWN, heat_map, population_styles
 
@@ -28,8 +27,8 @@ assert plt.get_fignums() == [mine.number] and plt.gcf() is mine
 
 
 def test_drawing_changes_neither_backend_nor_pyplot(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", DRAWS, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = fresh_python(DRAWS, str(tmp_path))
+    assert done.code == 0, done.printed
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from fresh_python import fresh_python
 
 import benchmarl_reciprocator
 
@@ -19,8 +18,10 @@ PACKAGE = benchmarl_reciprocator.__name__
 EXTRAS = ("pandas", "matplotlib", "rliable", "nashpy", "axelrod", "jinja2", "markdown", "scipy", "seaborn", "joblib")
 EXTRAS_OF_THE_TESTS = ("pytest", "hypothesis", "torch_geometric", "pettingzoo", "pygame", "mypy")
 WITHOUT = """
+import sys
 from importlib.machinery import PathFinder
 
+assert not {{name.partition(".")[0] for name in sys.modules}} & set({extras})
 found = PathFinder.find_spec
 
 def found_unless_an_extra(name, path=None, target=None):
@@ -107,16 +108,9 @@ def changed_by(function):
 
 def run(code: str, *arguments: str, cwd: Path | None = None) -> str:
     """What a fresh Python prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    done = fresh_python(code, *arguments, cwd=cwd or ROOT)
+    assert done.code == 0, done.printed
+    return done.printed
 
 
 @pytest.mark.parametrize("name", benchmarl_reciprocator.__all__)

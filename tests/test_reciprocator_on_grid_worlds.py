@@ -34,9 +34,16 @@ def run(experiment: Experiment) -> Reciprocity:
     return reciprocity
 
 
-@pytest.mark.parametrize("n_agents", [2, 5, 7])
-@pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
-@pytest.mark.parametrize("task", ["cleanup", "harvest"])
+@pytest.mark.parametrize(
+    ("task", "grouping", "n_agents"),
+    [
+        ("cleanup", "per_agent", 2),
+        ("cleanup", "one_group", 5),
+        ("harvest", "per_agent", 5),
+        ("harvest", "one_group", 2),
+        ("harvest", "per_agent", 7),
+    ],
+)
 def test_images_many_agents_and_any_grouping(task: str, grouping: str, n_agents: int, small_experiment) -> None:
     shared = [f"experiment.share_policy_params={grouping == 'one_group'}"]
     experiment = small_experiment(
@@ -71,18 +78,17 @@ def test_one_encoder_for_all_agents(grouping: str, small_experiment) -> None:
     torch.testing.assert_close(influence(observation[:, order], action[:, order]), expected)
 
 
-@pytest.mark.parametrize("task", ["cleanup", "harvest"])
 @pytest.mark.parametrize(
-    "options",
+    ("task", "options"),
     [
-        ("algorithm.observe_balance=True",),
-        CNN_AND_GRU,
-        ("algorithm.observe_balance=True", *CNN_AND_GRU),
-        ("task.observation=rgb", "algorithm.observe_balance=True"),
+        ("harvest", ("algorithm.observe_balance=True",)),
+        ("harvest", CNN_AND_GRU),
+        ("cleanup", ("algorithm.observe_balance=True", *CNN_AND_GRU)),
+        ("cleanup", ("task.observation=rgb", "algorithm.observe_balance=True")),
     ],
     ids=["balance", "gru", "balance and gru", "rgb and balance"],
 )
-def test_memory_and_balance(options: tuple[str, ...], task: str, small_experiment) -> None:
+def test_memory_and_balance(task: str, options: tuple[str, ...], small_experiment) -> None:
     run(small_experiment("algorithm=reciprocator", *options, preset=task))
 
 

@@ -22,7 +22,7 @@ from benchmarl_reciprocator import SharedPasture, SharedPastureEnv, SocialDilemm
 from benchmarl_reciprocator.commands.animate import animate
 from benchmarl_reciprocator.commands.crossplay import main as crossplay
 from benchmarl_reciprocator.tasks.groups import joint_entry
-from benchmarl_reciprocator.tasks.pasture.players import PLAYERS, direction
+from benchmarl_reciprocator.tasks.pasture.players import direction
 from benchmarl_reciprocator.tasks.pasture.scenario import PATCH_RING, PastureRules, graze, regrow, turned_ring
 
 NUMBERS = st.floats(0, 1, width=32)
@@ -281,7 +281,7 @@ def test_scripted_grazers_in_mixed_populations_and_cross_play(small_experiment, 
         "crossplay",
         str(tmp_path),
         "--against",
-        *PLAYERS,
+        "greedy",
         "--episodes",
         "4",
         "--output",

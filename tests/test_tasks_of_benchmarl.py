@@ -33,6 +33,7 @@ def trains_by_reciprocity(small_experiment, task: str, continuous: bool, *overri
         f"task={task}",
         f"experiment.prefer_continuous_actions={continuous}",
         "algorithm.warmup=0",
+        "experiment.evaluation=False",
         *overrides,
         preset=None,
         callbacks=[rewards],

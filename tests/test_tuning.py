@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from benchmarl.algorithms import IppoConfig, algorithm_config_registry
+from fresh_python import fresh_python
 from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -100,10 +99,10 @@ def test_a_typo_in_a_users_own_preset_is_named(composed, tmp_path: Path) -> None
 
 
 def test_benchmarls_command_names_a_typo_before_it_trains(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarl.run", "algorithm=mappo", "+preset=coins", "tuning.entropy_cof=1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "tuning.entropy_cof must be the option of an algorithm" in done.stderr
+    run = "import runpy; runpy.run_module('benchmarl.run', run_name='__main__', alter_sys=True)"
+    done = fresh_python(run, "algorithm=mappo", "+preset=coins", "tuning.entropy_cof=1", cwd=tmp_path)
+    assert done.code == 1
+    assert "tuning.entropy_cof must be the option of an algorithm" in done.printed
     assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.json"))
 
 
