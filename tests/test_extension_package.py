@@ -27,19 +27,25 @@ SMALL = (
     "experiment.evaluation_episodes=4",
 )
 # In one process: most of a command's time is the import of torch.
-COMMANDS = """
-import sys
+WORK = """
+import json, runpy, sys
+from pathlib import Path
 from benchmarl_reciprocator.commands.cli import main
+from benchmarl_reciprocator.testing import check_algorithm, check_task
 
-for line in sys.stdin.read().splitlines():
+def benchmarls(command, *arguments):
+    sys.argv = [command, *arguments]
+    runpy.run_module(f"benchmarl.{command}", run_name="__main__", alter_sys=True)
+
+work = json.load(sys.stdin)
+for line in work["ours"]:
     print("command:", line, flush=True)
     code = main(line.split())
     assert not code, (line, code)
-"""
-CHECKS = """
-import sys
+benchmarls("run", *work["run"])
+(checkpoint,) = Path("output").glob("*/checkpoints/*")
+benchmarls("evaluate", str(checkpoint))
 sys.path.insert(0, "tests")
-from benchmarl_reciprocator.testing import check_algorithm, check_task
 check_task("snowdrift", algorithms=("cautious_reciprocator", "qmix"))
 check_algorithm("cautious_reciprocator", task="snowdrift")
 print("nothing to mend")
@@ -94,30 +100,26 @@ def results(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
-def test_benchmarls_own_commands(python: Path, tmp_path: Path) -> None:
-    population = ("algorithm=mixed", "algorithm.focal=cautious_reciprocator", "algorithm.others=tit_for_two_tats")
-    chosen = ("+preset=snowdrift", "experiment.checkpoint_at_end=True", "experiment.loggers=[]", "hydra.run.dir=output")
-    chosen += ("task.max_steps=8",)
-    run(python, "-m", "benchmarl.run", *population, *chosen, *SMALL, cwd=tmp_path)
-    (experiment,) = (tmp_path / "output").glob("mixed_1_cautious_reciprocator_others_tit_for_two_tats_snowdrift_*")
-    task = (experiment / "task.yaml").read_text()
-    assert "task: social_dilemmas/snowdrift" in task and "snowdrift-games 0.1.0" in task and "P(shovel)" in task
-    (checkpoint,) = (experiment / "checkpoints").iterdir()
-    assert "Evaluation results" in run(python, "-m", "benchmarl.evaluate", checkpoint, cwd=tmp_path)
-
-
-def test_a_suite_and_all_commands_that_read_it(python: Path, results: Path) -> None:
-    records = [json.loads(file.read_text()) for file in results.rglob("run.record")]
-    assert {record["population"] for record in records} == {"Cautious", "Cautious_with_two_tats", "IPPO"}
+@pytest.fixture(scope="module")
+def printed(python: Path, results: Path) -> str:
+    """What is printed by all commands that read the suite, by BenchMARL's own, and by the checks of its tests."""
     checkpoint = next((results / "runs").glob("snowdrift/cautious-*/**/checkpoint_*.pt"))
-    lines = [
+    ours = [
         "crossplay results --against tit_for_two_tats all_d --episodes 4 --output results/crossplay/snowdrift",
         "exploitability results --budget 1 --episodes 4 --processes 1 --output results/exploitability/snowdrift",
         "tournament results --strategies basic --turns 4 --repetitions 1 --output results/tournament/snowdrift",
         f"animate {checkpoint} snowdrift.gif",
         "report results",
     ]
-    run(python, "-c", COMMANDS, cwd=results.parent, stdin="\n".join(lines))
+    population = ("algorithm=mixed", "algorithm.focal=cautious_reciprocator", "algorithm.others=tit_for_two_tats")
+    chosen = ("+preset=snowdrift", "experiment.checkpoint_at_end=True", "experiment.loggers=[]", "hydra.run.dir=output")
+    run_of_benchmarl = [*population, *chosen, "task.max_steps=8", *SMALL]
+    return run(python, "-c", WORK, cwd=results.parent, stdin=json.dumps({"ours": ours, "run": run_of_benchmarl}))
+
+
+def test_a_suite_and_all_commands_that_read_it(printed: str, results: Path) -> None:
+    records = [json.loads(file.read_text()) for file in results.rglob("run.record")]
+    assert {record["population"] for record in records} == {"Cautious", "Cautious_with_two_tats", "IPPO"}
     report = (results / "report" / "report.md").read_text()
     assert "P(shovel)" in report, "the task's own measure, by its own name"
     assert "tit_for_two_tats" in (results / "crossplay" / "snowdrift" / "crossplay.md").read_text()
@@ -126,8 +128,16 @@ def test_a_suite_and_all_commands_that_read_it(python: Path, results: Path) -> N
     assert (results.parent / "snowdrift.gif").stat().st_size > 200
 
 
-def test_its_own_tests_pass(python: Path, tmp_path: Path) -> None:
-    assert "nothing to mend" in run(python, "-c", CHECKS, cwd=tmp_path)
+def test_benchmarls_own_commands(printed: str, results: Path) -> None:
+    output = results.parent / "output"
+    (experiment,) = output.glob("mixed_1_cautious_reciprocator_others_tit_for_two_tats_snowdrift_*")
+    task = (experiment / "task.yaml").read_text()
+    assert "task: social_dilemmas/snowdrift" in task and "snowdrift-games 0.1.0" in task and "P(shovel)" in task
+    assert "Evaluation results" in printed
+
+
+def test_its_own_tests_pass(printed: str) -> None:
+    assert "nothing to mend" in printed
 
 
 def test_without_the_package_its_checkpoints_say_what_to_install(results: Path) -> None:

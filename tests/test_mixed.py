@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,18 @@ def test_an_ensemble_that_leaves_out_what_its_members_add_is_refused(
 
     with pytest.raises(ValueError, match=f"the ensemble must be a mixed population .* as {named} needs it, but is"):
         make(options)
+
+
+def test_members_add_to_the_environment_without_nesting_it(small_experiment) -> None:
+    with warnings.catch_warnings():
+        # TorchRL will not take nested environments apart any more.
+        warnings.filterwarnings("error", "(?s).*Nested TransformedEnvs", FutureWarning)
+        experiment = small_experiment(
+            "algorithm=mixed",
+            "algorithm.others=tit_for_tat",
+            "algorithm.overrides={reciprocator:{observe_balance:True}}",
+        )
+    observed = experiment.observation_spec["agent_0"].keys()
+    assert "balance" in observed
+    start = experiment.test_env.reset()
+    assert ("agent_0", "balance") in start.keys(True) and ("agent_1", "memory") in start.keys(True)

@@ -13,12 +13,12 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.data import Composite, Unbounded
-from torchrl.envs import EnvBase, Transform, TransformedEnv
+from torchrl.envs import EnvBase, Transform
 
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.play import check_seating
 from benchmarl_reciprocator.agents.trained import agents_for_seats
-from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of, with_transform
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import seats
 
@@ -47,7 +47,7 @@ class Frozen(NotTrained):
 
     def process_env_fun(self, env_fun: Callable[[], EnvBase]) -> Callable[[], EnvBase]:
         env_fun = super().process_env_fun(env_fun)
-        return lambda: TransformedEnv(env_fun(), FrozenMemory(self.agents, self.group_map, groups_of(self)))
+        return lambda: with_transform(env_fun(), FrozenMemory(self.agents, self.group_map, groups_of(self)))
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModuleBase:
         return FrozenPolicy(self.agents, self.group_map, group).to(self.device)

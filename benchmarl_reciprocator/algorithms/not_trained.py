@@ -9,9 +9,16 @@ import torch
 from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
-from torchrl.envs import EnvBase
+from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
+
+
+def with_transform(env: EnvBase, transform: Transform) -> TransformedEnv:
+    """``env`` with one transform more, as one environment: TorchRL will not take nested ones apart any more."""
+    if isinstance(env, TransformedEnv):
+        return env.append_transform(transform)
+    return TransformedEnv(env, transform)
 
 
 class AddsToEnvironment(Algorithm):

@@ -10,10 +10,10 @@ from benchmarl.algorithms.common import Algorithm
 from benchmarl.algorithms.ippo import Ippo, IppoConfig
 from tensordict.nn import TensorDictModule
 from torchrl.data import Composite
-from torchrl.envs import EnvBase, TransformedEnv
+from torchrl.envs import EnvBase
 from torchrl.objectives import LossModule
 
-from benchmarl_reciprocator.algorithms.not_trained import AddsToEnvironment, groups_of
+from benchmarl_reciprocator.algorithms.not_trained import AddsToEnvironment, groups_of, with_transform
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
 from benchmarl_reciprocator.algorithms.reciprocity.setup import seats_are_alike
@@ -49,7 +49,7 @@ class ReciprocatorMixin(AddsToEnvironment):
         if not self.reciprocity_config.observe_balance:
             return env_fun
         groups = groups_of(self)
-        return lambda: TransformedEnv(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
+        return lambda: with_transform(env_fun(), self.reciprocity.observed_balance(groups, self.reciprocity_config))
 
     def _get_loss(self, group: str, policy_for_loss: TensorDictModule, continuous: bool) -> tuple[LossModule, bool]:
         if self.reciprocity_config.observe_balance:

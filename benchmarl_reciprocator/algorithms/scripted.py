@@ -14,10 +14,10 @@ from tensordict.nn import TensorDictModule
 from torch import Tensor
 from torch.distributions import Categorical
 from torchrl.data import Composite, Unbounded
-from torchrl.envs import EnvBase, TensorDictPrimer, TransformedEnv
+from torchrl.envs import EnvBase, TensorDictPrimer
 from torchrl.modules import ProbabilisticActor
 
-from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of
+from benchmarl_reciprocator.algorithms.not_trained import NotTrained, NotTrainedConfig, groups_of, with_transform
 
 MEMORY = "memory"
 
@@ -55,7 +55,7 @@ class Scripted(NotTrained):
             return Composite({MEMORY: values}, shape=shape, device=device)
 
         memories = Composite({group: memory(group) for group in groups_of(self)})
-        return lambda: TransformedEnv(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
+        return lambda: with_transform(env_fun(), TensorDictPrimer(memories.clone(), expand_specs=True))
 
     def _get_policy_for_loss(self, group: str, model_config: ModelConfig, continuous: bool) -> TensorDictModule:
         script = TensorDictModule(
