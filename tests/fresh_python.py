@@ -42,7 +42,12 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.chdir(order["cwd"])
 os.environ.clear()
 os.environ.update(order["environment"])
-sys.path[1:1] = filter(None, order["environment"].get("PYTHONPATH", "").split(os.pathsep))
+path = [folder for folder in order["environment"]["PYTHONPATH"].split(os.pathsep) if folder]
+sys.path[1:1] = path
+if any(os.path.exists(os.path.join(folder, "sitecustomize.py")) for folder in path):
+    # Python has looked for it when it started.
+    sys.modules.pop("sitecustomize", None)
+    import sitecustomize
 sys.argv = ["-c", *order["arguments"]]
 main = sys.modules["__main__"] = types.ModuleType("__main__")
 exec(compile(order["code"], "<string>", "exec"), main.__dict__)
