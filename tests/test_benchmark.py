@@ -176,8 +176,16 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_run(
 def test_a_suite_goes_by_the_frames_that_it_collects_on_any_task_and_without_git(tmp_path: Path, monkeypatch) -> None:
     folder = tmp_path / FOLDER
     arguments = suite_of(folder, {"learner": "ippo"})
-    # The interval is never hit by the 259 frames that seven environments collect in place of 256.
-    options = ["experiment.on_policy_n_envs_per_worker=7", "experiment.evaluation_interval=512", f"{ITERATIONS}=11"]
+    # The interval is never hit by the 70 frames that seven environments collect in place of 64.
+    frames = 70
+    options = [
+        "experiment.on_policy_n_envs_per_worker=7",
+        "experiment.on_policy_collected_frames_per_batch=64",
+        "experiment.on_policy_minibatch_size=70",
+        "experiment.on_policy_n_minibatch_iters=1",
+        "experiment.evaluation_interval=128",
+        f"{ITERATIONS}=11",
+    ]
     balance = json.dumps(
         [
             *("task=vmas/balance", "task.max_steps=8"),
@@ -190,11 +198,11 @@ def test_a_suite_goes_by_the_frames_that_it_collects_on_any_task_and_without_git
     for task in ("pd", "balance"):
         (run,) = folder.glob(f"runs/{task}/*/seed_0")
         saved = {int(file.stem.rpartition("_")[2]) for file in run.glob("*/checkpoints/*.pt")}
-        assert saved == {10 * 259, 11 * 259}
-        assert json.loads((run / "run.record").read_text())["frames"] == 11 * 259
+        assert saved == {10 * frames, 11 * frames}
+        assert json.loads((run / "run.record").read_text())["frames"] == 11 * frames
     evaluations = pd.read_csv(folder / "report" / "evaluations.csv.gz")
     for _, rows in evaluations.groupby("task"):
-        assert rows["frames"].tolist() == [259, *(259 * iteration for iteration in (2, 4, 6, 8, 10, 11))]
+        assert rows["frames"].tolist() == [frames * iteration for iteration in (1, 2, 4, 6, 8, 10, 11)]
 
 
 def test_failures_are_listed_and_the_others_stand(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
