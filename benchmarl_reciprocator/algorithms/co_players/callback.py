@@ -113,7 +113,8 @@ class CoPlayers(Callback):
             {f"co_players/{key}": value for key, value in metrics.items()}, step=experiment.n_iters_performed
         )
         for snapshots in self.pool.past.values():
-            snapshots.take(self.team, experiment.n_iters_performed)
+            # Anew: where it plays elsewhere than it is trained, a team is a copy.
+            snapshots.take(Team(experiment), experiment.n_iters_performed)
 
     def on_state_dict(self, state_dict: dict[str, Any]) -> None:
         state_dict[STATE_KEY] = {

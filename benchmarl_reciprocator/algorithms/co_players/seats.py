@@ -142,7 +142,7 @@ class CoPlayerSeats(Transform):
 
     def _seat(self, agent: Agent, seat: int, environments: Tensor) -> None:
         environments = environments.to(self._game().device)
-        memory = agent.start(len(environments)).to(environments.device)
+        memory = agent.start(len(environments), environments.device)
         key = (id(agent), seat)
         if key in self.tables:
             self.tables[key].add(environments, memory)
