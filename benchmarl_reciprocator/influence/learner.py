@@ -134,6 +134,7 @@ class InfluenceLearner:
         if len(batch):
             if self.loss.future:
                 batch = pack(batch, self.loss.estimator_network.in_keys[:-1])
+            batch.batch_size = batch.shape[:1]
             self._extend(batch)
             if self.fits:
                 metrics = self._explained_variance(batch)
@@ -305,14 +306,11 @@ class InfluenceLearner:
         self._trajectories_per_batch = state["trajectories_per_batch"]
         self.buffer = None
         if state["buffer"] is not None:
-            content = state["buffer"]["content"]
-            content = TensorDict(content, batch_size=content["next"]["reward"].shape[:1])
-            if AFTER in content.keys():
-                content.get(AFTER).auto_batch_size_(2)
-            elif self.loss.future:
+            content = TensorDict(state["buffer"]["content"]).auto_batch_size_(2)
+            if self.loss.future and AFTER not in content.keys():
                 # Older versions kept every next state.
-                content.auto_batch_size_(2)
                 content = pack(content, self.loss.estimator_network.in_keys[:-1])
+            content.batch_size = content.shape[:1]
             self._extend(content)
             self.buffer.writer.load_state_dict(state["buffer"]["writer"])
 
