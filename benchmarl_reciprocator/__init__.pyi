@@ -7,8 +7,16 @@ from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
 from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
+from .algorithms.inequity_aversion import InequityAversion as InequityAversion
+from .algorithms.inequity_aversion import InequityAversionConfig as InequityAversionConfig
+from .algorithms.intrinsic.preferences import inequity_aversion as inequity_aversion
+from .algorithms.intrinsic.preferences import reward_transfer as reward_transfer
+from .algorithms.intrinsic.preferences import smoothed_rewards as smoothed_rewards
+from .algorithms.intrinsic.preferences import social_value_orientation as social_value_orientation
 from .algorithms.mixed import Mixed as Mixed
 from .algorithms.mixed import MixedConfig as MixedConfig
+from .algorithms.prosocial import Prosocial as Prosocial
+from .algorithms.prosocial import ProsocialConfig as ProsocialConfig
 from .algorithms.reciprocator import Reciprocator as Reciprocator
 from .algorithms.reciprocator import ReciprocatorConfig as ReciprocatorConfig
 from .algorithms.reciprocator_mappo import ReciprocatorMappo as ReciprocatorMappo
@@ -16,6 +24,8 @@ from .algorithms.reciprocator_mappo import ReciprocatorMappoConfig as Reciprocat
 from .algorithms.reciprocity.diagnostics import ReciprocityWarning as ReciprocityWarning
 from .algorithms.scripted import Scripted as Scripted
 from .algorithms.scripted import ScriptedConfig as ScriptedConfig
+from .algorithms.social_value_orientation import SocialValueOrientation as SocialValueOrientation
+from .algorithms.social_value_orientation import SocialValueOrientationConfig as SocialValueOrientationConfig
 from .algorithms.yaml import ConfigFromYaml as ConfigFromYaml
 from .extensions import ExtensionWarning as ExtensionWarning
 from .extensions import NameTakenError as NameTakenError
