@@ -5,6 +5,13 @@ from .agents.agent import ScriptedAgent as ScriptedAgent
 from .agents.trained import load_agents as load_agents
 from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
 from .algorithms.co_players.options import with_co_players as with_co_players
+from .algorithms.advantage_alignment import AdvantageAlignment as AdvantageAlignment
+from .algorithms.advantage_alignment import AdvantageAlignmentConfig as AdvantageAlignmentConfig
+from .algorithms.alignment.advantages import alignment_term as alignment_term
+from .algorithms.alignment.advantages import centred_advantage as centred_advantage
+from .algorithms.alignment.advantages import past_contributions as past_contributions
+from .algorithms.alignment.advantages import past_weights as past_weights
+from .algorithms.alignment.advantages import softmax_probability as softmax_probability
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
@@ -13,6 +20,8 @@ from .algorithms.intrinsic.preferences import inequity_aversion as inequity_aver
 from .algorithms.intrinsic.preferences import reward_transfer as reward_transfer
 from .algorithms.intrinsic.preferences import smoothed_rewards as smoothed_rewards
 from .algorithms.intrinsic.preferences import social_value_orientation as social_value_orientation
+from .algorithms.loqa import Loqa as Loqa
+from .algorithms.loqa import LoqaConfig as LoqaConfig
 from .algorithms.mixed import Mixed as Mixed
 from .algorithms.mixed import MixedConfig as MixedConfig
 from .algorithms.prosocial import Prosocial as Prosocial

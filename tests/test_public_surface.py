@@ -16,7 +16,11 @@ import benchmarl_reciprocator
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = benchmarl_reciprocator.__name__
 # What can be used without BenchMARL
-PURE = (f"{PACKAGE}.influence", f"{PACKAGE}.algorithms.intrinsic.preferences")
+PURE = (
+    f"{PACKAGE}.influence",
+    f"{PACKAGE}.algorithms.alignment.advantages",
+    f"{PACKAGE}.algorithms.intrinsic.preferences",
+)
 # What extras bring, see pyproject.toml.
 EXTRAS = ("pandas", "matplotlib", "rliable", "nashpy", "axelrod", "jinja2", "markdown", "scipy", "seaborn", "joblib")
 EXTRAS_OF_THE_TESTS = ("pytest", "hypothesis", "torch_geometric", "pettingzoo", "pygame", "mypy")
@@ -148,7 +152,7 @@ def test_names_that_know_torchrl_alone_load_without_benchmarl() -> None:
         for name in benchmarl_reciprocator.__all__
         if getattr(benchmarl_reciprocator, name).__module__.startswith(PURE)
     ]
-    assert {"InfluenceEstimator", "reward_transfer"} <= set(names)
+    assert {"InfluenceEstimator", "alignment_term", "reward_transfer"} <= set(names)
     run(f"import sys; from {PACKAGE} import {', '.join(names)}; assert 'benchmarl' not in sys.modules")
 
 
