@@ -3,8 +3,6 @@
 from .agents.agent import Agent as Agent
 from .agents.agent import ScriptedAgent as ScriptedAgent
 from .agents.trained import load_agents as load_agents
-from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
-from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.advantage_alignment import AdvantageAlignment as AdvantageAlignment
 from .algorithms.advantage_alignment import AdvantageAlignmentConfig as AdvantageAlignmentConfig
 from .algorithms.alignment.advantages import alignment_term as alignment_term
@@ -12,6 +10,8 @@ from .algorithms.alignment.advantages import centred_advantage as centred_advant
 from .algorithms.alignment.advantages import past_contributions as past_contributions
 from .algorithms.alignment.advantages import past_weights as past_weights
 from .algorithms.alignment.advantages import softmax_probability as softmax_probability
+from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
+from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
