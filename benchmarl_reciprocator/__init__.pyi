@@ -20,8 +20,12 @@ from .algorithms.intrinsic.preferences import inequity_aversion as inequity_aver
 from .algorithms.intrinsic.preferences import reward_transfer as reward_transfer
 from .algorithms.intrinsic.preferences import smoothed_rewards as smoothed_rewards
 from .algorithms.intrinsic.preferences import social_value_orientation as social_value_orientation
+from .algorithms.intrinsic.tokens import acknowledged_reward as acknowledged_reward
+from .algorithms.intrinsic.tokens import mean_reward_so_far as mean_reward_so_far
 from .algorithms.loqa import Loqa as Loqa
 from .algorithms.loqa import LoqaConfig as LoqaConfig
+from .algorithms.mate import Mate as Mate
+from .algorithms.mate import MateConfig as MateConfig
 from .algorithms.mixed import Mixed as Mixed
 from .algorithms.mixed import MixedConfig as MixedConfig
 from .algorithms.prosocial import Prosocial as Prosocial

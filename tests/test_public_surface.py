@@ -20,6 +20,7 @@ PURE = (
     f"{PACKAGE}.influence",
     f"{PACKAGE}.algorithms.alignment.advantages",
     f"{PACKAGE}.algorithms.intrinsic.preferences",
+    f"{PACKAGE}.algorithms.intrinsic.tokens",
 )
 # What extras bring, see pyproject.toml.
 EXTRAS = ("pandas", "matplotlib", "rliable", "nashpy", "axelrod", "jinja2", "markdown", "scipy", "seaborn", "joblib")

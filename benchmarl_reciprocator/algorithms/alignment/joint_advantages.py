@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -82,15 +83,18 @@ def has_critic(experiment: Experiment, group: str) -> bool:
     return isinstance(experiment.losses[group], PPOLoss)
 
 
-def processed_batches(experiment: Experiment, batch: TensorDictBase) -> dict[str, TensorDictBase]:
+def processed_batches(
+    experiment: Experiment, batch: TensorDictBase, groups: Iterable[str] | None = None
+) -> dict[str, TensorDictBase]:
     """What each group with a critic makes of a batch: with values and advantages, of the task's rewards.
 
     Args:
         experiment (Experiment): the experiment.
         batch (TensorDictBase): as collected, ``[*B, T]``; stays as it is.
+        groups (iterable of str, optional): of which groups. Default: of all.
     """
     processed = {}
-    for group in experiment.group_map:
+    for group in experiment.group_map if groups is None else groups:
         if has_critic(experiment, group):
             others = [other for other in experiment.group_map if other != group]
             # As BenchMARL's loop over the groups has it
