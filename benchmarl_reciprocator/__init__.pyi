@@ -16,6 +16,8 @@ from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
 from .algorithms.inequity_aversion import InequityAversionConfig as InequityAversionConfig
+from .algorithms.intrinsic.next_actions import NextActions as NextActions
+from .algorithms.intrinsic.next_actions import social_influence as social_influence
 from .algorithms.intrinsic.preferences import inequity_aversion as inequity_aversion
 from .algorithms.intrinsic.preferences import reward_transfer as reward_transfer
 from .algorithms.intrinsic.preferences import smoothed_rewards as smoothed_rewards
@@ -37,6 +39,8 @@ from .algorithms.reciprocator_mappo import ReciprocatorMappoConfig as Reciprocat
 from .algorithms.reciprocity.diagnostics import ReciprocityWarning as ReciprocityWarning
 from .algorithms.scripted import Scripted as Scripted
 from .algorithms.scripted import ScriptedConfig as ScriptedConfig
+from .algorithms.social_influence import SocialInfluence as SocialInfluence
+from .algorithms.social_influence import SocialInfluenceConfig as SocialInfluenceConfig
 from .algorithms.social_value_orientation import SocialValueOrientation as SocialValueOrientation
 from .algorithms.social_value_orientation import SocialValueOrientationConfig as SocialValueOrientationConfig
 from .algorithms.yaml import ConfigFromYaml as ConfigFromYaml

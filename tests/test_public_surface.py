@@ -19,6 +19,7 @@ PACKAGE = benchmarl_reciprocator.__name__
 PURE = (
     f"{PACKAGE}.influence",
     f"{PACKAGE}.algorithms.alignment.advantages",
+    f"{PACKAGE}.algorithms.intrinsic.next_actions",
     f"{PACKAGE}.algorithms.intrinsic.preferences",
     f"{PACKAGE}.algorithms.intrinsic.tokens",
 )

@@ -32,8 +32,8 @@ class TokenOptions:
 
     Args:
         mate_token (float): what a token is worth, in units of reward; 0: IPPO.
-        mate_improvement (str): when an agent is better off: value (than its critic expected) | reward (than its mean in the
-            episode so far).
+        mate_improvement (str): when an agent is better off: value (than its critic expected) | reward (than its mean
+            in the episode so far).
     """
 
     mate_token: float = field(metadata=number(least=0))

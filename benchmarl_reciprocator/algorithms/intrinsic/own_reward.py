@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from benchmarl.algorithms.ippo import Ippo
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDictBase
@@ -62,6 +61,16 @@ class OwnReward(Ippo):
             Tensor: ``[*B, T, N]``.
         """
 
+    def set_up(self) -> None:
+        """Make what the reward needs beside the batch, once the experiment is there."""
+
+    def learned(self) -> dict[str, Any]:
+        """What the reward has learned, for checkpoints: tensors, dicts and plain numbers."""
+        return {}
+
+    def take_up(self, learned: dict[str, Any]) -> None:
+        """Take up what :meth:`learned` gave."""
+
     def process_batch(self, group: str, batch: TensorDictBase) -> TensorDictBase:
         own = batch.pop(("next", group, KEY), None)
         if own is not None:
@@ -95,8 +104,16 @@ class OwnRewards(Callback):
 
     def on_setup(self) -> None:
         check_individual_rewards(self.experiment)
+        for algorithm in self.algorithms:
+            algorithm.set_up()
 
-    @torch.no_grad()
+    def on_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state_dict[KEY] = {place: algorithm.learned() for place, algorithm in enumerate(self.algorithms)}
+
+    def on_load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for place, algorithm in enumerate(self.algorithms):
+            algorithm.take_up(state_dict[KEY][place])
+
     def on_batch_collected(self, batch: TensorDictBase) -> None:
         members = seats(self.experiment.group_map)
         reward = joint_rewards(batch, members)
