@@ -12,6 +12,11 @@ from .algorithms.alignment.advantages import past_weights as past_weights
 from .algorithms.alignment.advantages import softmax_probability as softmax_probability
 from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
 from .algorithms.co_players.options import with_co_players as with_co_players
+from .algorithms.exact.lola import exact_learning as exact_learning
+from .algorithms.exact.lola import exact_values as exact_values
+from .algorithms.exact.lola import in_own_view as in_own_view
+from .algorithms.exact.lola import learning_steps as learning_steps
+from .algorithms.exact.lola import payoffs_of as payoffs_of
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
