@@ -60,8 +60,11 @@ def exact_values(logits: Tensor, payoffs: Tensor, gamma: float) -> Tensor:
     Returns:
         Tensor: ``[B, N]``, differentiable.
     """
-    values: Any = torch.func.vmap(lambda policy: matrix_values(policy, payoffs, gamma)[-1])
-    return values(policies(logits))
+
+    def from_the_start(policy: Tensor) -> Tensor:
+        return matrix_values(policy, payoffs, gamma)[-1]
+
+    return torch.func.vmap(from_the_start)(policies(logits))
 
 
 def learning_steps(
