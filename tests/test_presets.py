@@ -10,7 +10,7 @@ import yaml
 
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator import InfluenceSchedule, MixedConfig, ReciprocatorConfig, ReciprocatorMappoConfig
-from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
+from benchmarl_reciprocator.algorithms.reciprocity.config import EstimatorOptions, ReciprocityConfig
 
 CONF = benchmarl_reciprocator.conf.__path__[0]
 
@@ -44,11 +44,14 @@ def test_every_tuned_option_is_one_of_the_algorithms(preset: str, config: type) 
 
 
 def test_options_that_both_reciprocators_share_stand_once() -> None:
-    shared = yaml.safe_load(Path(CONF, "algorithm", "shared", "reciprocity.yaml").read_text())
-    assert set(shared) == {option.name for option in fields(ReciprocityConfig)}
-    for name in ("reciprocator", "reciprocator_mappo"):
-        own = yaml.safe_load(Path(CONF, "algorithm", f"{name}.yaml").read_text())
-        assert not set(own) & set(shared)
+    def keys(name: str) -> set[str]:
+        return set(yaml.safe_load(Path(CONF, "algorithm", f"{name}.yaml").read_text())) - {"defaults"}
+
+    estimator, shared = keys("shared/estimator"), keys("shared/reciprocity")
+    assert estimator == {option.name for option in fields(EstimatorOptions)}
+    assert shared == {option.name for option in fields(ReciprocityConfig)} - estimator
+    for name in ("reciprocator", "reciprocator_mappo", "advantage_alignment"):
+        assert not keys(name) & (shared | estimator)
 
 
 def test_a_yaml_of_the_users_own_takes_in_what_is_shared(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ def test_callbacks_can_be_added_while_it_is_set_up(experiment: Experiment) -> No
     private.add_callback(experiment, late)
     assert list(experiment.callbacks) == [*before, late], "Experiment.callbacks is no list of callbacks any more"
     assert late.experiment is experiment
+    early = Callback()
+    private.add_callback(experiment, early, before=type(before[0]))
+    assert list(experiment.callbacks) == [early, *before, late]
     called = []
     late.on_evaluation_end = called.append
     experiment._on_evaluation_end([])

@@ -14,6 +14,14 @@ import benchmarl_reciprocator
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = benchmarl_reciprocator.__name__
+# What can be used without BenchMARL
+PURE = (
+    f"{PACKAGE}.influence",
+    f"{PACKAGE}.algorithms.alignment.advantages",
+    f"{PACKAGE}.algorithms.intrinsic.next_actions",
+    f"{PACKAGE}.algorithms.intrinsic.preferences",
+    f"{PACKAGE}.algorithms.intrinsic.tokens",
+)
 # What extras bring, see pyproject.toml.
 EXTRAS = ("pandas", "matplotlib", "rliable", "nashpy", "axelrod", "jinja2", "markdown", "scipy", "seaborn", "joblib")
 EXTRAS_OF_THE_TESTS = ("pytest", "hypothesis", "torch_geometric", "pettingzoo", "pygame", "mypy")
@@ -134,13 +142,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         exec(f"from {PACKAGE} import Reciprocatr")
 
 
-def test_influence_names_load_without_benchmarl() -> None:
+def test_names_that_know_torchrl_alone_load_without_benchmarl() -> None:
     names = [
         name
         for name in benchmarl_reciprocator.__all__
-        if getattr(benchmarl_reciprocator, name).__module__.startswith(f"{PACKAGE}.influence")
+        if getattr(benchmarl_reciprocator, name).__module__.startswith(PURE)
     ]
-    assert "InfluenceEstimator" in names
+    assert {"InfluenceEstimator", "alignment_term", "reward_transfer"} <= set(names)
     run(f"import sys; from {PACKAGE} import {', '.join(names)}; assert 'benchmarl' not in sys.modules")
 
 

@@ -91,12 +91,20 @@ def hook_into_loading(take: Callable[[ExperimentConfig, DictConfig], None]) -> N
     benchmarl_hydra.load_experiment_config_from_hydra = hooked
 
 
-def add_callback(experiment: Experiment, callback: Callback) -> None:
+def add_callback(experiment: Experiment, callback: Callback, before: type[Callback] | None = None) -> None:
     """Add a callback to an experiment that is being set up: its ``callbacks`` are a list, or a tuple where Hydra made
-    it (benchmarl 1.5.2).
+    it, and are called in order (benchmarl 1.5.2).
+
+    Args:
+        experiment (Experiment): the experiment.
+        callback (Callback): is called after those that are there.
+        before (type, optional): but before the first of this class.
     """
     callback.experiment = experiment
-    experiment.callbacks = [*experiment.callbacks, callback]
+    others = list(experiment.callbacks)
+    later = (index for index, other in enumerate(others) if before is not None and isinstance(other, before))
+    others.insert(next(later, len(others)), callback)
+    experiment.callbacks = others
 
 
 def declare_task_options(environment: str, task: str, module: ModuleType) -> None:

@@ -85,16 +85,10 @@ def _is_integer(value: Any, least: int) -> bool:
 
 
 @dataclass
-class SharedOptions:
-    """What all Reciprocators of an experiment have in common: the one estimator, and when reciprocity sets in.
+class EstimatorOptions:
+    """The value-influence estimator, and how it is fitted.
 
     Args:
-        reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
-            then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
-            others than it was; with that as the baseline they would begin with a grudge.
-        observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
-            squashed by ``tanh``. The balance that is seen is the one that is rewarded.
-        observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
         future_influence (bool): whether the influence on the discounted future counts besides that on the immediate
             reward.
         estimator_num_cells (list of int): widths of the estimator's hidden layers.
@@ -111,7 +105,8 @@ class SharedOptions:
             or the last batches. It decides how long a change of behaviour is seen as influence, and with it whether
             cooperation lasts.
         target_period (int): it is fitted, and the baselines refreshed, once in so many iterations.
-        warmup (int): iterations at the start in which it is fitted while the Reciprocators' policies stay frozen.
+        warmup (int): iterations at the start in which it is fitted while it is used by nobody yet: policies of
+            Reciprocators stay frozen meanwhile.
         estimator_polyak_tau (float): how much of the way the baselines move at a refresh, in ``(0, 1]``.
         estimator_lr (float): its learning rate.
         estimator_epochs (int): passes over one batch's worth of frames in each fit, drawn from the whole buffer.
@@ -119,9 +114,6 @@ class SharedOptions:
         estimator_max_grad_norm (float): its gradient's norm is clipped to this.
     """
 
-    reciprocity_delay: int = field(metadata=integer(0))
-    observe_balance: bool = field(metadata=switch())
-    observe_balance_scale: float = field(metadata=number(above=0))
     future_influence: bool = field(metadata=switch())
     estimator_num_cells: list[int] = field(metadata=integers(1))
     estimator_share_params: bool = field(metadata=switch())
@@ -138,6 +130,25 @@ class SharedOptions:
     estimator_epochs: int = field(metadata=integer(1))
     estimator_minibatch_size: int = field(metadata=integer(1))
     estimator_max_grad_norm: float = field(metadata=number(above=0))
+
+
+@dataclass
+class SharedOptions(EstimatorOptions):
+    """What all Reciprocators of an experiment have in common: the one estimator (:class:`EstimatorOptions`), and when
+    reciprocity sets in.
+
+    Args:
+        reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
+            then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
+            others than it was; with that as the baseline they would begin with a grudge.
+        observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
+            squashed by ``tanh``. The balance that is seen is the one that is rewarded.
+        observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
+    """
+
+    reciprocity_delay: int = field(metadata=integer(0))
+    observe_balance: bool = field(metadata=switch())
+    observe_balance_scale: float = field(metadata=number(above=0))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarl_reciprocator.algorithms.reciprocity.config import SharedOptions
+from benchmarl_reciprocator.algorithms.reciprocity.config import EstimatorOptions
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import JointView
 from benchmarl_reciprocator.algorithms.reciprocity.observation_encoder import ObservationEncoder
 from benchmarl_reciprocator.influence import (
@@ -45,7 +45,7 @@ def seats_are_alike(experiment: Experiment) -> bool:
     return getattr(experiment.test_env, "interchangeable_seats", True)
 
 
-def make_view(experiment: Experiment, options: SharedOptions) -> JointView:
+def make_view(experiment: Experiment, options: EstimatorOptions) -> JointView:
     """The joint view of the experiment's batches that the estimator takes."""
     return JointView(
         experiment.group_map,
@@ -58,7 +58,7 @@ def make_view(experiment: Experiment, options: SharedOptions) -> JointView:
     )
 
 
-def make_learner(experiment: Experiment, view: JointView, options: SharedOptions) -> InfluenceLearner:
+def make_learner(experiment: Experiment, view: JointView, options: EstimatorOptions) -> InfluenceLearner:
     """The estimator of an experiment, with its loss and schedule.
 
     Raises:

@@ -1,0 +1,1 @@
+"""Learners on the exact values of matrix games: they use no frames, and no environment."""
