@@ -19,8 +19,8 @@ from benchmarl_reciprocator.influence.loss import InfluenceLoss, error, squared_
 from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
 from benchmarl_reciprocator.influence.trajectories import AFTER, BREAKS, next_values, pack, with_room
 
-# What the networks make of more than this would take much memory, and no less time.
-FRAMES_AT_ONCE = 4096
+# What the networks make of more than this takes more memory, and more time.
+FRAMES_AT_ONCE = 2048
 
 
 @dataclass
