@@ -176,6 +176,9 @@ def suite_of(checkpoints: Path, folder: Path) -> Path:
 def test_one_command_from_runs_to_the_league(checkpoints: Path, tmp_path: Path, capsys) -> None:
     folder = suite_of(checkpoints, tmp_path)
     arguments = [str(folder), "--against", "all_d", "random", "--episodes=8", "--agents=all"]
+    with pytest.raises(SystemExit):
+        command.main([*arguments[:2], "nobody"])
+    assert "against must be all_c, " in capsys.readouterr().err
     assert command.main(arguments) == 0
     printed = capsys.readouterr().out
     numbers = pd.read_csv(folder / "league" / "league.csv")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarl_reciprocator.evaluation.checkpoints import find_checkpoints
 from benchmarl_reciprocator.evaluation.crossplay import CrossPlay, crossplay
 from benchmarl_reciprocator.evaluation.layout import find_records
 from benchmarl_reciprocator.evaluation.league.bars import Bar, Results, answers_table, bars_table, missing, read_bars
@@ -35,6 +36,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     literal,
     write_sections,
 )
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 NAME = "league"
 # After what a memory-one strategy would decide
@@ -54,7 +56,7 @@ def league(
 
     Args:
         folder (Path): of a suite, whose finished runs have checkpoints.
-        against (sequence of str, optional): scripted players, see
+        against (sequence of str, optional): scripted players, each in the games that have it; default: see
             :func:`~benchmarl_reciprocator.evaluation.crossplay.crossplay`.
         episodes (int): of each pairing.
         agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``.
@@ -64,9 +66,14 @@ def league(
         MeasuredMeetings: the league's folder, its report, and which pairings could not be played.
 
     Raises:
-        ValueError: if there is no such folder, it has no finished run, or nothing could be played.
+        ValueError: if there is no such folder, it has no finished run, a player is no game's, or nothing could be
+            played.
     """
     runs = runs_by_task(folder)
+    players = {task: find_checkpoints([next(iter(places))])[0].task.players() for task, places in runs.items()}
+    everybody = sorted(set().union(*players.values()))
+    for name in against or ():
+        check_option("against", name, name in everybody, one_of(everybody))
     output = folder / NAME
     bars = read_bars()
     with locked(output):
@@ -75,7 +82,8 @@ def league(
         skipped: list[str] = []
         files = file_names(runs)
         for task, places in runs.items():
-            played = crossplay([*places], (), against, episodes, folder / "crossplay" / files[task], agents, device)
+            met = None if against is None else [name for name in against if name in players[task]]
+            played = crossplay([*places], (), met, episodes, folder / "crossplay" / files[task], agents, device)
             skipped += [f"{task}: {line}" for line in played.skipped]
             leagues = published(played.task)
             results = Results(folder, task, files[task], places, pooled(played))
