@@ -17,7 +17,7 @@ import pytest
 
 from benchmarl_reciprocator.commands import crossplay
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
-from benchmarl_reciprocator.evaluation.crossplay import met_each_other
+from benchmarl_reciprocator.evaluation.crossplay import from_both_sides, met_each_other
 from benchmarl_reciprocator.evaluation.crossplay_sections import measures_of
 from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
 from benchmarl_reciprocator.evaluation.pairings import (
@@ -175,6 +175,12 @@ def test_pairs_are_of_one_seed(checkpoints: Path) -> None:
             known = [seed for seed in pairing.seeds if seed is not None]
             assert (len(set(known)) <= 1) == (pairing.kind != OTHER_SEED)
     # The first alone: one meeting for each pair of seeds, whoever was trained in the seat
+    assert sorted({(pairing.row.name, pairing.column.name) for pairing in pair_up(contestants, env)}) == [
+        *(("Mixed: ippo", other) for other in ("Mixed: ippo", "Recip", "all_d")),
+        *(("Mixed: reciprocator", other) for other in ("Mixed: ippo", "Mixed: reciprocator", "Recip", "all_d")),
+        *(("Recip", other) for other in ("Recip", "all_d")),
+        ("all_d", "all_d"),
+    ]
     first = pair_up(contestants, env, FIRST)
     assert len(first) == 9 * 2 + 3 * 2 + 6 * 2 + 1
     assert {pairing.agents for pairing in first} == {(None, None)}
@@ -187,6 +193,29 @@ def test_many_agents_play_a_focal_one_among_others(public_goods: Path, tmp_path:
     assert "the column in all 2 others" in capsys.readouterr().out
     analysis = json.loads((tmp_path / "equilibria.json").read_text())
     assert analysis["mixed"] is None and [pure["row"] for pure in analysis["pure"]] == ["all_d"]
+
+
+def test_what_was_played_in_one_order_counts_from_both_sides() -> None:
+    names = ["row", "column", "kind", "row_seed", "column_seed", "row_agent", "column_agent"]
+    rows = [
+        ("mine", "greedy", "same seed", 0, None, 0, None, 0.1, 0.3, None),
+        ("mine", "mine", "same seed", 0, 0, 0, 1, 0.4, 0.6, None),
+        ("mine", "mine", "other seed", 0, 1, 0, 0, 0.7, 0.1, None),
+        ("greedy", "greedy", "same seed", None, None, None, None, 0.2, 0.4, None),
+    ]
+    table = pd.DataFrame(rows, columns=[*names, "row_per_step", "column_per_step", "row_share"])
+    table = table.assign(column_share=table["row_share"], episodes=20).astype(dict.fromkeys(names[3:], "Int64"))
+    both = from_both_sides(table)
+    assert both[["row", "column", "row_agent", "row_per_step", "column_per_step"]].fillna(-1).values.tolist() == [
+        ["mine", "greedy", 0, 0.1, 0.3],
+        ["mine", "mine", 0, 0.4, 0.6],
+        ["mine", "mine", 0, 0.7, 0.1],
+        # A script with itself: the mean of what is the same from both sides
+        ["greedy", "greedy", -1, pytest.approx(0.3), pytest.approx(0.3)],
+        ["greedy", "mine", -1, 0.3, 0.1],
+        ["mine", "mine", 1, 0.6, 0.4],
+    ]
+    assert both["row_share"].isna().all() and both["episodes"].tolist() == [20] * 6
 
 
 class Seats(NamedTuple):

@@ -13,7 +13,6 @@ import pytest
 
 from benchmarl_reciprocator import SocialDilemmaTask
 from benchmarl_reciprocator.commands import league as command
-from benchmarl_reciprocator.evaluation.crossplay import CrossPlay
 from benchmarl_reciprocator.evaluation.league.bars import Bar, Results, answers_table, bars_table, missing, read_bars
 from benchmarl_reciprocator.evaluation.league.published import published
 from benchmarl_reciprocator.evaluation.league.tables import (
@@ -21,7 +20,6 @@ from benchmarl_reciprocator.evaluation.league.tables import (
     as_rows,
     league_table,
     our_meetings,
-    pooled,
     published_meetings,
 )
 from benchmarl_reciprocator.evaluation.sections import Measured, read_sections
@@ -55,29 +53,20 @@ def test_published_figures_stand_beside_their_own_game_alone() -> None:
         assert set(league.players.values()) <= set(task.players()), "who stands for their players must be the task's"
 
 
-def test_of_two_orders_both_count() -> None:
+def test_what_ours_came_to() -> None:
     table = pairings(
-        ("mine", "greedy", "same seed", 0, None, 0, None, 0.1, 0.3),
-        ("greedy", "mine", "same seed", None, 0, None, 0, 0.5, 0.3),
+        ("mine", "greedy", "same seed", 0, None, 0, None, 0.2, 0.4),
         ("mine", "mine", "same seed", 0, 0, 0, 1, 0.4, 0.6),
-        ("mine", "mine", "same seed", 0, 0, 1, 0, 0.8, 0.2),
+        ("mine", "mine", "same seed", 0, 0, 1, 0, 0.6, 0.4),
         ("mine", "mine", "other seed", 0, 1, 0, 0, 0.7, 0.1),
+        ("greedy", "mine", "same seed", None, 0, None, 0, 0.4, 0.2),
     )
-    played = CrossPlay(Path(), "", game("coins"), table, [])
-    both = pooled(played).set_index(["row", "column", "kind", "row_agent"])
-    assert len(both) == 5
-    # Greed got 0.3 in the second seat and 0.5 in the first.
-    assert both.loc[("mine", "greedy", "same seed", 0), ["row_per_step", "column_per_step"]].tolist() == [0.2, 0.4]
-    assert both.loc[("mine", "mine", "same seed", 0), "row_per_step"] == pytest.approx((0.4 + 0.2) / 2)
-    assert both.loc[("mine", "mine", "same seed", 1), "row_per_step"] == pytest.approx((0.8 + 0.6) / 2)
-    assert both.loc[("mine", "mine", "other seed", 0), "column_per_step"] == 0.1
-    # Where seats are not alike, or more than two play, the first seat is the row's.
-    assert len(pooled(played._replace(task=game("matching_pennies")))) == len(table)
-    found = our_meetings(played, pooled(played))
-    assert [(one.population, one.against, str(one)) for one in found if one.population == "mine"] == [
+    found = our_meetings(table)
+    assert [(one.population, one.against, str(one)) for one in found] == [
         ("mine", "greedy", "0.20 / 0.40"),
         ("mine", "itself", "0.50 / 0.50"),
         ("mine", "itself, another seed", "0.70 / 0.10"),
+        ("greedy", "mine", "0.40 / 0.20"),
     ]
     assert {one.population: one.whose for one in found} == {
         "mine": "ours, 1 seed, 2 agents",
@@ -91,7 +80,9 @@ def test_one_table_says_whose_number_is_whose() -> None:
         Meeting("LOQA", "ours, 5 seeds, 10 agents", True, "greedy", Measured(-0.1), Measured(0.2)),
         Meeting("greedy", "ours, a script", True, "LOQA", Measured(0.2), Measured(-0.1)),
     ]
-    (loqa, _) = published(game("coins", variant="loqa"))
+    (loqa, adalign) = published(game("coins", variant="loqa"))
+    assert loqa.rows == ["LOQA", "POLA", "M-FOS", "AllC", "AllD"] and adalign.rows == ["AdAlign"]
+    assert str(published_meetings(adalign)[0]) == "0.28 / 0.28"
     meetings = [*ours, *published_meetings(loqa)]
     table = league_table(meetings, ["LOQA"], ["greedy"], "league_x")
     columns = list(table.columns)
@@ -105,8 +96,8 @@ def test_one_table_says_whose_number_is_whose() -> None:
     ]
     assert rows[0]["with itself"] == "0.30 [0.20, 0.40] / 0.30" and rows[0]["worst case"] == "-0.10 with greedy"
     # Their AllD plays as our greedy does, so that both stand in one column.
-    assert rows[2]["population"] == "LOQA" and rows[2]["with greedy"] == "-0.05 / 0.12"
-    assert rows[3]["population"] == "POLA" and rows[3]["with LOQA (published)"] == "0.24 / 0.17"
+    assert rows[2]["population"] == "LOQA" and rows[2]["with greedy"] == "-0.054 / 0.123"
+    assert rows[3]["population"] == "POLA" and rows[3]["with LOQA (published)"] == "0.238 / 0.170"
     assert table.best == [0]
     first = next(as_rows("coins_single", meetings))
     assert (first["whose"], first["own_low"], first["other_low"]) == ("ours, 5 seeds, 10 agents", 0.2, None)

@@ -27,6 +27,7 @@ from benchmarl_reciprocator.evaluation.pairings import (
     Contestant,
     as_table,
     contestants_of,
+    one_order,
     pair_up,
     play_missing,
     scripted_contestants,
@@ -104,6 +105,8 @@ def crossplay(
         if not records:
             raise ValueError(f"no pairing could be played: {skipped[0]}")
         table = as_table(records)
+        if one_order(env, agents):
+            table = from_both_sides(table)
         table.to_csv(folder / "pairings.csv", index=False, float_format="%.6g")
         names = [contestant.name for contestant in contestants]
         analysis = meta_game(table, names, task)
@@ -136,6 +139,24 @@ def summarise(table: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
             mean, low, high = nested_mean_interval(by_agents(one, f"{side}_{quantity}") for one in seeds)
             rows.append({**place, "side": side, "quantity": quantity, "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def from_both_sides(table: pd.DataFrame) -> pd.DataFrame:
+    """The same meetings, each once with either side as the row; of two that are alike (an agent with itself) the mean.
+
+    Args:
+        table (DataFrame): of pairings that were played in one order, see
+            :func:`~benchmarl_reciprocator.evaluation.pairings.one_order`.
+    """
+    row, column = SIDES
+    swapped = {name: column + name.removeprefix(row) for name in table if name.startswith(row)}
+    swapped |= {name: row + name.removeprefix(column) for name in table if name.startswith(column)}
+    # A population of another seed is on both sides in any case.
+    both = pd.concat([table, table[table["kind"] == SAME_SEED].rename(columns=swapped)])
+    keys = ["row", "column", "kind", *(f"{side}_{what}" for what in ("seed", "agent") for side in SIDES)]
+    values = dict.fromkeys((name for name in table if name not in keys), float)
+    merged = both.astype(values).groupby(keys, sort=False, dropna=False).mean().reset_index()
+    return merged.astype({"episodes": int})
 
 
 def by_seeds(cell: pd.DataFrame) -> list[pd.DataFrame]:

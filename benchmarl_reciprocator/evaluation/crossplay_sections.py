@@ -46,6 +46,8 @@ def crossplay_sections(
     seeds = int(table.groupby(["row", "column"])["row_seed"].nunique().max())
     n_agents = analysis["n_agents"]
     who = "The row in seat 0, the column in seat 1"
+    if n_agents == 2 and analysis["symmetric"] and table["row_agent"].notna().any():
+        who = "Seats are interchangeable: each meeting counts from both sides"
     if n_agents > 2:
         who = f"The row in seat 0, the column in all {n_agents - 1} others: its score is their mean"
     alone = (

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -161,18 +161,22 @@ def pair_up(contestants: Sequence[Contestant], env: SocialDilemmaEnv, agents: st
 
     Args:
         contestants (sequence of Contestant): who meets.
-        env (SocialDilemmaEnv): the game; where its seats are not interchangeable, every agent keeps its own.
+        env (SocialDilemmaEnv): the game. Where its seats are not interchangeable, every agent keeps its own; where they
+            are and every agent of two is measured, a meeting is played in one order alone, see :func:`one_order`.
         agents (str): ``"all"``: every agent of both sides has its meetings, see :func:`_agents`. ``"first"``: one
             meeting for each pair of seeds, in which the row has its first agent and every seat of the column the agent
             that was trained in it.
     """
+    once = one_order(env, agents)
 
     def pairings(row: Contestant, column: Contestant, seeds: tuple[int | None, int | None], kind: str) -> list[Pairing]:
         chosen = [(None, None)] if agents == FIRST else _agents(row, column, kind, env)
         return [Pairing(row, column, seeds, kind, pair) for pair in chosen]
 
     found = []
-    for row, column in product(contestants, repeat=2):
+    for (place, row), (other_place, column) in product(enumerate(contestants), repeat=2):
+        if once and other_place < place:
+            continue
         for pair in _seeds(row, column):
             found += pairings(row, column, pair, SAME_SEED)
         if row is column and len(row.checkpoints) > 1:
@@ -183,13 +187,20 @@ def pair_up(contestants: Sequence[Contestant], env: SocialDilemmaEnv, agents: st
     return sorted(found, key=lambda pairing: tuple(-1 if seed is None else seed for seed in pairing.seeds))
 
 
+def one_order(env: SocialDilemmaEnv, agents: str) -> bool:
+    """Whether every meeting is played in one order and counts from both sides: two agents whose seats are
+    interchangeable, all of whom are measured.
+    """
+    return agents == ALL and env.n_agents == 2 and env.interchangeable_seats
+
+
 def _agents(
     row: Contestant, column: Contestant, kind: str, env: SocialDilemmaEnv
 ) -> Sequence[tuple[int | None, int | None]]:
     """Which agents of two checkpoints meet, see :class:`Pairing`.
 
     With two agents every agent of one side meets every agent of the other; among those that trained together each meets
-    the others. With ``N > 2`` every agent of the row in its turn takes the place of the same one of the column, whose
+    the other. With ``N > 2`` every agent of the row in its turn takes the place of the same one of the column, whose
     other ``N - 1`` keep their order: within a population these are all that trained together. Where one side has fewer
     agents, they take turns. Where seats are not interchangeable, each side has the agents of the seats it takes.
     """
@@ -201,7 +212,8 @@ def _agents(
         turns = range(max(len(own), len(others)))
         return [(own[turn % len(own)], others[(turn + 1) % len(others)]) for turn in turns]
     together = row is column and kind == SAME_SEED and len(own) > 1
-    return [(one, other) for one, other in product(own, others) if not (together and one == other)]
+    # One order of each, see one_order
+    return [*combinations(own, 2)] if together else [*product(own, others)]
 
 
 def _seeds(row: Contestant, column: Contestant) -> list[tuple[int | None, int | None]]:

@@ -71,8 +71,8 @@ class Results:
         task (str): its name in the suite.
         file_name (str): its name in the names of folders.
         runs (dict): the folders of its finished runs, and their populations.
-        pairings (DataFrame): of its cross-play, both orders as one, see
-            :func:`~benchmarl_reciprocator.evaluation.league.tables.pooled`.
+        pairings (DataFrame): of its cross-play, see
+            :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
     """
 
     folder: Path

@@ -19,7 +19,6 @@ from benchmarl_reciprocator.evaluation.league.tables import (
     as_rows,
     league_table,
     our_meetings,
-    pooled,
     published_meetings,
 )
 from benchmarl_reciprocator.evaluation.locks import locked
@@ -86,8 +85,8 @@ def league(
             played = crossplay([*places], (), met, episodes, folder / "crossplay" / files[task], agents, device)
             skipped += [f"{task}: {line}" for line in played.skipped]
             leagues = published(played.task)
-            results = Results(folder, task, files[task], places, pooled(played))
-            meetings = [*our_meetings(played, results.pairings)]
+            results = Results(folder, task, files[task], places, played.table)
+            meetings = [*our_meetings(played.table)]
             meetings += [meeting for one in leagues for meeting in published_meetings(one)]
             numbers += as_rows(task, meetings)
             trained = [one for one in played.contestants if not one.scripted]

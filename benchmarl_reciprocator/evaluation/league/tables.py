@@ -8,16 +8,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.crossplay import SIDES, CrossPlay, summarise
+from benchmarl_reciprocator.evaluation.crossplay import SIDES, summarise
 from benchmarl_reciprocator.evaluation.crossplay_sections import SCORE
 from benchmarl_reciprocator.evaluation.league.published import Published
-from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED, SAME_SEED
+from benchmarl_reciprocator.evaluation.pairings import OTHER_SEED
 from benchmarl_reciprocator.evaluation.reports.words import counted
 from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Table, literal
 
 ITSELF, STRANGER = "itself", "itself, another seed"
 OURS = "ours"
-KEYS = ["row", "column", "kind", *(f"{side}_{what}" for what in ("seed", "agent") for side in SIDES)]
 
 
 class Meeting(NamedTuple):
@@ -43,32 +42,12 @@ class Meeting(NamedTuple):
         return f"{self.own} / {self.other}"
 
 
-def pooled(played: CrossPlay) -> pd.DataFrame:
-    """The pairings with both orders as one, where two agents play and seats are interchangeable: who has met whom, in
-    whichever seats, with the mean of both orders.
-
-    Returns:
-        DataFrame: as :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`, a row for each two agents by who is
-        the row.
-    """
-    env = played.task.options.make_env(1, "cpu", seed=0)
-    table = played.table
-    if not env.interchangeable_seats or env.n_agents > 2:
-        return table
-    row, column = SIDES
-    names = {name: column + name.removeprefix(row) for name in table if name.startswith(row)}
-    names |= {name: row + name.removeprefix(column) for name in table if name.startswith(column)}
-    # A population of another seed is on both sides in any case.
-    both = pd.concat([table, table[table["kind"] == SAME_SEED].rename(columns=names)])
-    return both.groupby(KEYS, sort=False, dropna=False).mean(numeric_only=True).reset_index()
-
-
-def our_meetings(played: CrossPlay, table: pd.DataFrame) -> list[Meeting]:
+def our_meetings(table: pd.DataFrame) -> list[Meeting]:
     """What every population of ours and every scripted player came to, with intervals.
 
     Args:
-        played (CrossPlay): of one game.
-        table (DataFrame): its pairings, see :func:`pooled`.
+        table (DataFrame): of the pairings of one game, see
+            :func:`~benchmarl_reciprocator.evaluation.pairings.as_table`.
     """
     cells = summarise(table, [SCORE])
     scores = cells[cells["quantity"] == SCORE].set_index(["row", "column", "kind", "side"])[["mean", "low", "high"]]
@@ -97,9 +76,15 @@ def published_meetings(league: Published) -> list[Meeting]:
         return ITSELF if other == row else league.players.get(other, as_published(other))
 
     return [
-        Meeting(row, f"published: {league.name}", False, name_of(other, row), Measured(own), Measured(theirs))
+        Meeting(
+            row,
+            f"published: {league.name}",
+            False,
+            name_of(other, row),
+            *(Measured(score, digits=league.digits) for score in scores),
+        )
         for row in league.rows
-        for other, (own, theirs) in league.scores(row).items()
+        for other, scores in league.scores(row).items()
     ]
 
 
