@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -270,7 +271,7 @@ class InfluenceLearner:
             some = torch.randperm(len(target), device=device)[:frames]
             with torch.no_grad():
                 errors = (error(estimator, *sample(index)).flatten(0, -4).sum(0) for index in some.split(size))
-                estimator.shift(sum(errors) / len(some))
+                estimator.shift(reduce(torch.add, errors) / len(some))
         self.target_updater.step()
         self.fits += 1
         return {**{key: loss.item() for key, loss in zip(self.loss.out_keys, losses)}, "grad_norm": norm.item()}
@@ -312,6 +313,7 @@ class InfluenceLearner:
                 content = pack(content, self.loss.estimator_network.in_keys[:-1])
             content.batch_size = content.shape[:1]
             self._extend(content)
+            assert self.buffer is not None
             self.buffer.writer.load_state_dict(state["buffer"]["writer"])
 
 
