@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from benchmarl.experiment import Experiment
 from torch import Tensor
+
+from benchmarl_reciprocator.algorithms.intrinsic.joint import check_individual_rewards
 
 SHARED = (
     "algorithm.entropy_coef=0.02",
@@ -46,3 +49,18 @@ def test_at_strength_0_all_learn_what_ippo_learns(grouping: str, small_experimen
         assert all(torch.equal(value, ours[key]) for key, value in ippo.items()), algorithm
     other = trained(small_experiment, "algorithm=advantage_alignment", f"task.grouping={grouping}")
     assert not all(torch.equal(value, other[key]) for key, value in ippo.items())
+
+
+def test_a_reward_that_a_group_shares_is_refused() -> None:
+    shared = SimpleNamespace(
+        group_map={"agents": ["agent_0", "agent_1"]},
+        task_name="team",
+        algorithm_name="prosocial",
+        test_env=SimpleNamespace(reward_keys=["reward"]),
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"task of algorithm=prosocial must be one with a reward for each agent, at \('agents', 'reward'\), but is "
+        r"\"team with rewards \['reward'\]\"",
+    ):
+        check_individual_rewards(shared)
