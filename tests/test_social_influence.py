@@ -14,8 +14,6 @@ from torch import Tensor
 from benchmarl_reciprocator import NextActions, social_influence
 from benchmarl_reciprocator.tasks.groups import joint_entry
 
-LIKE_IPPO = ("algorithm.entropy_coef=0.02", "algorithm.share_param_critic=False")
-
 
 def of_two(policy: list, action: int) -> float:
     """The influence of agent 0, whose action 0 makes the other do 0 by 0.9, and 1 by 0.4."""
@@ -63,19 +61,6 @@ def test_counterfactuals_are_what_the_model_says_of_other_actions() -> None:
         probability = model(state, torch.nn.functional.one_hot(changed, 3).float()).softmax(-1)
         torch.testing.assert_close(following[:, agent, other], probability)
     assert (following[..., 0, 2] == 0).all()
-
-
-@pytest.mark.parametrize("grouping", ["per_agent", "one_group"])
-def test_at_weight_0_it_learns_what_ippo_learns(grouping: str, small_experiment) -> None:
-    def trained(*overrides: str) -> dict[str, Tensor]:
-        experiment = small_experiment(*overrides, *LIKE_IPPO, f"task.grouping={grouping}")
-        experiment.run()
-        losses = experiment.losses.items()
-        return {f"{group}.{key}": value for group, loss in losses for key, value in loss.named_parameters()}
-
-    ippo = trained("algorithm=ippo")
-    ours = trained("algorithm=social_influence", "algorithm.social_influence_weight=0")
-    assert all(torch.equal(value, ours[key]) for key, value in ippo.items())
 
 
 class Added(Callback):
