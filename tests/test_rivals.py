@@ -60,7 +60,7 @@ def test_a_reward_that_a_group_shares_is_refused() -> None:
     )
     with pytest.raises(
         ValueError,
-        match=r"task of algorithm=prosocial must be one with a reward for each agent, at \('agents', 'reward'\), but is "
-        r"\"team with rewards \['reward'\]\"",
+        match=r"task of algorithm=prosocial must be one with a reward for each agent, at \('agents', 'reward'\), but "
+        r"is \"team with rewards \['reward'\]\"",
     ):
         check_individual_rewards(shared)
