@@ -54,6 +54,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
 def work(arguments: argparse.Namespace) -> int:
     """Measure, write, print and compare; returns the exit code."""
     before = [] if arguments.against is None else read_rows(arguments.against)
+    command = " ".join(["benchmarl-reciprocator speed", *sys.argv[2:]])
     rows = []
     for block in arguments.only:
         if block == "memory":
@@ -62,8 +63,8 @@ def work(arguments: argparse.Namespace) -> int:
             rows += import_rows()
         else:
             rows += iteration_rows(block, arguments.iterations)
-    command = " ".join(["benchmarl-reciprocator speed", *sys.argv[2:]])
-    write_json(arguments.output, {"command": command, **setting(), "rows": rows})
+        # A block at a time: what was measured stays if a later one fails.
+        write_json(arguments.output, {"command": command, **setting(), "rows": rows})
     for row in rows:
         size = f"{row['MiB']:,.0f} MiB" if "MiB" in row else f"{row['seconds']:.3f} s"
         sys.stdout.write(f"{row['what']:50} {size:>10} {row['ratio']:6.3f}\n")
