@@ -54,6 +54,7 @@ def _play_in(env: Any, seat: int, player: Player) -> None:
     for _ in range(min(env.max_steps, STEPS)):
         seen = joint_observations(env, tensordict)[:, seat]
         kept = memory.clone(), seen.clone()
+        before = torch.get_rng_state()
         probabilities, after = player(seen, memory)
         _check_distribution(probabilities, (N_ENVS, env.n_actions[seat]))
         require(
@@ -66,7 +67,10 @@ def _play_in(env: Any, seat: int, player: Player) -> None:
             torch.equal(memory, kept[0]) and torch.equal(seen, kept[1]),
             "it must leave the observation and the memory that it is given as they are, and give a new memory",
         )
-        again, after_again = player(seen, memory)
+        with torch.random.fork_rng(devices=[]):
+            # A player may draw what it remembers, by PyTorch's own random numbers.
+            torch.set_rng_state(before)
+            again, after_again = player(seen, memory)
         require(
             torch.equal(again, probabilities) and torch.equal(after_again, after),
             "it must give the same for the same observation and memory: what it is to remember belongs in its memory",
@@ -85,6 +89,9 @@ def _play_in_a_group(env: Any, player: Player) -> None:
     memory = torch.zeros(N_ENVS, env.n_agents, player.memory_size)
     probabilities, after = player(seen, memory)
     _check_distribution(probabilities, (N_ENVS, env.n_agents, env.n_actions[0]))
+    if not torch.equal(player(seen, memory)[1], after):
+        # What it remembers is drawn: one agent's draws are others than those of several.
+        return
     for seat in range(env.n_agents):
         alone, after_alone = player(seen[:, seat], memory[:, seat])
         require(
