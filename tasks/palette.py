@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from PIL import ImageColor
 from torch import Tensor
 
 # Okabe and Ito's colour-blind-safe palette, then greys and tints for the ninth and tenth agent.
@@ -25,5 +24,5 @@ BACKGROUND = "#000000"
 
 
 def rgb(colour: str | None) -> Tensor:
-    """A colour as three numbers in ``[0, 1]``; black for none."""
-    return torch.tensor(ImageColor.getrgb(colour or BACKGROUND)) / 255
+    """A colour, as ``"#RRGGBB"``, as three numbers in ``[0, 1]``; black for none."""
+    return torch.tensor(list(bytes.fromhex((colour or BACKGROUND).removeprefix("#")))) / 255

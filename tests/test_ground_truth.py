@@ -369,7 +369,7 @@ def test_study_reports_what_is_in_the_folder(
     study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["influence_study.py", "--results", str(tmp_path), "--iterations", "2", "--every", "1", "--seeds", "1"]
-    small = [option for option in SMALL if "max_n_iters" not in option] + ["experiment.evaluation=False"]
+    small = [option for option in SMALL if "max_n_iters" not in option]
     for more in (
         ["--preset", "prisoners_dilemma"],
         ["algorithm.observe_balance=true"],

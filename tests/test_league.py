@@ -81,7 +81,9 @@ def test_one_table_says_whose_number_is_whose() -> None:
         Meeting("LOQA", "ours, 5 seeds, 10 agents", True, "greedy", Measured(-0.1), Measured(0.2)),
         Meeting("greedy", "ours, a script", True, "LOQA", Measured(0.2), Measured(-0.1)),
     ]
-    (loqa, _) = published(game("coins", variant="loqa"))
+    (loqa, adalign) = published(game("coins", variant="loqa"))
+    assert loqa.rows == ["LOQA", "POLA", "M-FOS", "AllC", "AllD"] and adalign.rows == ["AdAlign"]
+    assert str(published_meetings(adalign)[0]) == "0.28 / 0.28"
     meetings = [*ours, *published_meetings(loqa)]
     table = league_table(meetings, ["LOQA"], ["greedy"], "league_x")
     columns = list(table.columns)
@@ -95,8 +97,8 @@ def test_one_table_says_whose_number_is_whose() -> None:
     ]
     assert rows[0]["with itself"] == "0.30 [0.20, 0.40] / 0.30" and rows[0]["worst case"] == "-0.10 with greedy"
     # Their AllD plays as our greedy does, so that both stand in one column.
-    assert rows[2]["population"] == "LOQA" and rows[2]["with greedy"] == "-0.05 / 0.12"
-    assert rows[3]["population"] == "POLA" and rows[3]["with LOQA (published)"] == "0.24 / 0.17"
+    assert rows[2]["population"] == "LOQA" and rows[2]["with greedy"] == "-0.054 / 0.123"
+    assert rows[3]["population"] == "POLA" and rows[3]["with LOQA (published)"] == "0.238 / 0.170"
     assert table.best == [0]
     first = next(as_rows("coins_single", meetings))
     assert (first["whose"], first["own_low"], first["other_low"]) == ("ours, 5 seeds, 10 agents", 0.2, None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from benchmarl_reciprocator.commands import speed
 from benchmarl_reciprocator.suites.speed import PARTS, Turns, iteration_rows, read_rows, worse
 
+PACKAGE = "benchmarl_reciprocator"
 SMALL = [
     "experiment.on_policy_n_envs_per_worker=8",
     "experiment.on_policy_collected_frames_per_batch=256",
@@ -83,3 +86,43 @@ def test_file_to_compare_with_must_be_one(content: str | None, tmp_path: Path, c
     with pytest.raises(SystemExit, match="2"):
         speed.main(["--against", str(file)])
     assert "--against must be a speed.json of this command" in capsys.readouterr().err
+
+
+def loaded_with(module: str, found: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What a module of this package loads at once, functions and type checkers' imports left out, and so on with those
+    of this package.
+    """
+    spec = None if module in found else find_spec(module)
+    if spec is None or spec.origin is None:
+        return found
+    found[module] = set()
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found[module].update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found[module].update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    for name in [*found[module]]:
+        if name.startswith(PACKAGE):
+            try:
+                loaded_with(name, found)
+            except ModuleNotFoundError:
+                # A name in a module, not a module
+                continue
+    return found
+
+
+def test_registration_loads_nothing_that_is_seldom_used() -> None:
+    found: dict[str, set[str]] = {}
+    root = Path(find_spec(PACKAGE).origin).parent
+    shipped = [
+        f"{PACKAGE}.{'.'.join(file.relative_to(root).with_suffix('').parts)}"
+        for folder in ("algorithms", "tasks")
+        for file in (root / folder).rglob("*.py")
+        if file.stem != "scenario"
+    ]
+    for module in [f"{PACKAGE}.plugin.registration", *shipped]:
+        loaded_with(module, found)
+    assert f"{PACKAGE}.tasks.pasture.rules" in found
+    seldom = {"PIL", "vmas", "gym", "matplotlib", "pandas", "axelrod", "moviepy", "scipy"}
+    loaded = {module: {name.partition(".")[0] for name in names} & seldom for module, names in found.items()}
+    assert not any(loaded.values()), {module: names for module, names in loaded.items() if names}

@@ -167,6 +167,7 @@ def pair_up(contestants: Sequence[Contestant], env: SocialDilemmaEnv, agents: st
             meeting for each pair of seeds, in which the row has its first agent and every seat of the column the agent
             that was trained in it.
     """
+    once = one_order(env, agents)
 
     once = one_order(env, agents)
 

@@ -295,6 +295,9 @@ class SharedInfluenceEstimator(InfluenceEstimator):
         self.register_buffer("row_from_seat", (seats.unsqueeze(-1) + seats) % n_agents, persistent=False)
         self.place_in_row: Tensor
         self.register_buffer("place_in_row", (seats - seats.unsqueeze(-1)) % n_agents, persistent=False)
+        # The same with the rows of all seats one after the other
+        self.place_in_rows: Tensor
+        self.register_buffer("place_in_rows", self.place_in_row + n_agents * seats.unsqueeze(-1), persistent=False)
         features = torch.arange(state_features, device=device)
         own = features[: state_features - common_features].unflatten(0, (n_agents, -1))
         common = features[own.numel() :].expand(n_agents, -1)
@@ -314,18 +317,19 @@ class SharedInfluenceEstimator(InfluenceEstimator):
         return torch.randperm(self.n_agents, device=self.target_mean.device)[:2]
 
     def _run(self, state: Tensor, action: Tensor | None, networks: slice, seats: Tensor | None) -> Tensor:
-        chosen = slice(None) if seats is None else seats
-        row, place = self.row_from_seat[chosen], self.place_in_row[chosen]
-        n_seats = len(row)
+        columns, agents, places = self.state_from_seat, self.row_from_seat, self.place_in_rows
+        if seats is not None:
+            columns, agents = columns[seats], agents[seats]
+            places = self.place_in_row[seats] + (places - self.place_in_row)[: len(seats)]
+        n_seats = len(agents)
         # Columns of a matrix are much faster to pick than those of more dimensions, or rows by an index of two.
-        rows = state.reshape(-1, state.shape[-1]).index_select(-1, self.state_from_seat[chosen].flatten())
+        rows = state.reshape(-1, state.shape[-1]).index_select(-1, columns.flatten())
         if action is not None:
-            action = action.reshape(len(rows), self.n_agents, -1).index_select(-2, row.flatten())
+            action = action.reshape(len(rows), self.n_agents, -1).index_select(-2, agents.flatten())
         seen = self._stacked(rows.view(len(rows) * n_seats, -1), action, networks)
         # [V, place, P, row and seat] -> [V, seat and agent, P, row]
         seen = seen.unflatten(-1, (-1, n_seats)).permute(0, 4, 1, 2, 3).flatten(1, 2)
-        place = place + self.n_agents * torch.arange(n_seats, device=place.device).unsqueeze(-1)
-        seen = seen.index_select(1, place.flatten()).unflatten(1, (n_seats, -1))
+        seen = seen.index_select(1, places.flatten()).unflatten(1, (n_seats, -1))
         # What leaves nobody in particular out, every seat predicts: their mean is the better prediction.
         by_network = zip(range(networks.start, networks.stop), seen)
         seen = torch.cat([x if network == 1 else x.mean(0, keepdim=True) for network, x in by_network])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from benchmarl_reciprocator.influence.loss import InfluenceLoss, error, squared_
 from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
 from benchmarl_reciprocator.influence.trajectories import AFTER, BREAKS, next_values, pack, with_room
 
-# What the networks make of more than this would take much memory, and no less time.
-FRAMES_AT_ONCE = 4096
+# What the networks make of more than this takes more memory, and more time.
+FRAMES_AT_ONCE = 2048
 
 
 @dataclass
@@ -270,7 +271,7 @@ class InfluenceLearner:
             some = torch.randperm(len(target), device=device)[:frames]
             with torch.no_grad():
                 errors = (error(estimator, *sample(index)).flatten(0, -4).sum(0) for index in some.split(size))
-                estimator.shift(sum(errors) / len(some))
+                estimator.shift(reduce(torch.add, errors) / len(some))
         self.target_updater.step()
         self.fits += 1
         return {**{key: loss.item() for key, loss in zip(self.loss.out_keys, losses)}, "grad_norm": norm.item()}
@@ -312,6 +313,7 @@ class InfluenceLearner:
                 content = pack(content, self.loss.estimator_network.in_keys[:-1])
             content.batch_size = content.shape[:1]
             self._extend(content)
+            assert self.buffer is not None
             self.buffer.writer.load_state_dict(state["buffer"]["writer"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
 
@@ -22,6 +21,9 @@ def draw_board(agents: list[int], coins: list[int], grid_size: int, cell: int = 
     Returns:
         ndarray: ``[H, W, 3]``, bytes.
     """
+    # Loaded by who draws
+    from PIL import Image, ImageDraw
+
     scale = cell * SMOOTHING
     side = grid_size * scale
     image = Image.new("RGB", (side, side), "#FAFAFA")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw
 
 from benchmarl_reciprocator.tasks.palette import COLOURS, SMOOTHING
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 FLOOR_COLOUR, OUTLINE = "#E9E4D8", "#FFFFFF"
 
@@ -33,6 +36,9 @@ def draw_grid(
     Returns:
         ndarray: ``[H, W, 3]``, bytes.
     """
+    # Loaded by who draws
+    from PIL import Image, ImageColor, ImageDraw
+
     scale = cell * SMOOTHING
     height, width = len(layout), len(layout[0])
     image = Image.new("RGB", (width * scale, height * scale), FLOOR_COLOUR)

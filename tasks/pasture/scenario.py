@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,55 +13,12 @@ from vmas.simulator.scenario import BaseScenario
 
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.palette import COLOURS, rgb
+from benchmarl_reciprocator.tasks.pasture.rules import PATCH_RING, PastureRules
 
-MAX_AGENTS = len(COLOURS)
-# The world reaches from -1 to 1. Patches and starts lie on rings around its middle.
-PATCH_RING, START_RING = 0.6, 0.25
+# As the patches, on a ring around the middle of the world
+START_RING = 0.25
 AGENT_RADIUS = 0.05
 BARE_COLOUR, GRASS_COLOUR = "#C9B48A", "#3F8F3A"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PastureRules:
-    """Rules of the shared pasture. An ungrazed patch with the share ``g`` of its grass grows logistically in a step, to
-    ``g + growth g (1 - g)``: fastest where half of it is left.
-
-    Args:
-        n_agents (int): number of grazers ``N``, 2 to 10.
-        n_patches (int): number of patches ``P``.
-        patch_radius (float): radius of a patch; the world is 2 wide.
-        capacity (float): reward for all the grass of a full patch.
-        growth (float): rate of regrowth, in ``(0, 1]``.
-        appetite (float): share of a patch's grass that one grazer eats in a step, in ``(0, 1]``.
-        extinction (float): a patch with less than this share of grass is lost, in ``[0, 1)``.
-    """
-
-    n_agents: int = 3
-    n_patches: int = 2
-    patch_radius: float = 0.3
-    capacity: float = 10.0
-    growth: float = 0.1
-    appetite: float = 0.1
-    extinction: float = 0.05
-
-    def check(self) -> None:
-        """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule is invalid."""
-        check_option(
-            "task.n_agents", self.n_agents, 2 <= self.n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}"
-        )
-        check_option("task.n_patches", self.n_patches, 1 <= self.n_patches <= 6, "an integer from 1 to 6")
-        apart = PATCH_RING * math.sin(math.pi / self.n_patches) if self.n_patches > 1 else 1.0
-        largest = min(1 - PATCH_RING, apart) + 1e-6
-        check_option(
-            "task.patch_radius",
-            self.patch_radius,
-            0 < self.patch_radius <= largest,
-            f"above 0 and at most {math.floor(100 * largest) / 100}, so that patches are in the world and apart",
-        )
-        check_option("task.capacity", self.capacity, 0 < self.capacity < math.inf, "a finite number > 0")
-        for key in ("growth", "appetite"):
-            check_option(f"task.{key}", getattr(self, key), 0 < getattr(self, key) <= 1, "above 0 and at most 1")
-        check_option("task.extinction", self.extinction, 0 <= self.extinction < 1, "at least 0 and below 1")
 
 
 class SharedPasture(BaseScenario):

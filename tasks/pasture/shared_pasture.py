@@ -19,7 +19,7 @@ from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.pasture.players import PLAYERS
-from benchmarl_reciprocator.tasks.pasture.scenario import PastureRules, SharedPasture
+from benchmarl_reciprocator.tasks.pasture.rules import PastureRules
 from benchmarl_reciprocator.tasks.players import Player
 
 
@@ -56,6 +56,9 @@ class SharedPastureEnv(VmasEnv):
     ) -> None:
         check_option("task.max_steps", max_steps, max_steps >= 1, "an integer >= 1")
         check_option("task.grouping", grouping, grouping in GROUPINGS, one_of(GROUPINGS))
+        # VMAS takes a while to load, and most tasks do without.
+        from benchmarl_reciprocator.tasks.pasture.scenario import SharedPasture
+
         names = [f"agent_{seat}" for seat in range(rules.n_agents)]
         per_agent = MarlGroupMapType.ONE_GROUP_PER_AGENT
         super().__init__(

@@ -47,8 +47,13 @@ class Published:
 
     @property
     def rows(self) -> list[str]:
-        """All who played, in the order of the source."""
-        return list(dict.fromkeys(name for row, column, *_ in self.between for name in (row, column)))
+        """Those whose numbers the source gives first; what others came to with them stands in their rows."""
+        return list(dict.fromkeys(row for row, *_ in self.between))
+
+    @property
+    def digits(self) -> int:
+        """After the point, as the source has them."""
+        return 2 if all(round(score, 2) == score for *_, own, other in self.between for score in (own, other)) else 3
 
     def scores(self, row: str) -> dict[str, tuple[float, float]]:
         """What ``row`` and each that it met came to, by the other's name; itself included where they met."""

@@ -76,9 +76,15 @@ def published_meetings(league: Published) -> list[Meeting]:
         return ITSELF if other == row else league.players.get(other, as_published(other))
 
     return [
-        Meeting(row, f"published: {league.name}", False, name_of(other, row), Measured(own), Measured(theirs))
+        Meeting(
+            row,
+            f"published: {league.name}",
+            False,
+            name_of(other, row),
+            *(Measured(score, digits=league.digits) for score in scores),
+        )
         for row in league.rows
-        for other, (own, theirs) in league.scores(row).items()
+        for other, scores in league.scores(row).items()
     ]
 
 
