@@ -18,7 +18,6 @@ from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_chec
 from benchmarl_reciprocator.evaluation.crossplay_sections import SCORES, crossplay_sections, worst_cases
 from benchmarl_reciprocator.evaluation.layout import WORST_CASES
 from benchmarl_reciprocator.evaluation.locks import locked
-from benchmarl_reciprocator.evaluation.measured import skipped_section
 from benchmarl_reciprocator.evaluation.meta_game import analyse
 from benchmarl_reciprocator.evaluation.pairings import (
     AGENTS,
@@ -34,6 +33,7 @@ from benchmarl_reciprocator.evaluation.pairings import (
 )
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import write_json
+from benchmarl_reciprocator.evaluation.reports.measured import skipped_section
 from benchmarl_reciprocator.evaluation.sections import write_sections
 from benchmarl_reciprocator.evaluation.statistics import nested_mean_interval
 from benchmarl_reciprocator.tasks.options import check_option, one_of

@@ -25,10 +25,10 @@ from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.locks import locked
-from benchmarl_reciprocator.evaluation.measured import MeasuredMeetings
 from benchmarl_reciprocator.evaluation.pairings import AGENTS, ALL, contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
+from benchmarl_reciprocator.evaluation.reports.measured import MeasuredMeetings
 from benchmarl_reciprocator.evaluation.sections import write_sections
 from benchmarl_reciprocator.evaluation.tournament_sections import tournament_sections
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions

@@ -22,10 +22,10 @@ from benchmarl_reciprocator.evaluation.league.tables import (
     published_meetings,
 )
 from benchmarl_reciprocator.evaluation.locks import locked
-from benchmarl_reciprocator.evaluation.measured import MeasuredMeetings, skipped_section
 from benchmarl_reciprocator.evaluation.pairings import ALL
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import file_names
+from benchmarl_reciprocator.evaluation.reports.measured import MeasuredMeetings, skipped_section
 from benchmarl_reciprocator.evaluation.reports.words import title_of, told
 from benchmarl_reciprocator.evaluation.sections import (
     Block,
