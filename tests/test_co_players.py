@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from benchmarl.experiment import Experiment
 from benchmarl.experiment.callback import Callback
 from tensordict import TensorDict, TensorDictBase
+from torchrl.envs import StepCounter, TransformedEnv
 from torchrl.envs.utils import step_mdp
 
 from benchmarl_reciprocator import (
@@ -20,7 +23,8 @@ from benchmarl_reciprocator import (
     SocialDilemmaTask,
     with_co_players,
 )
-from benchmarl_reciprocator.agents.trained import load_checkpoint
+from benchmarl_reciprocator.agents.trained import Team, load_checkpoint
+from benchmarl_reciprocator.algorithms.co_players import callback
 from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of, returns_by_entry
 from benchmarl_reciprocator.algorithms.co_players.masked_loss import mean_where
 from benchmarl_reciprocator.algorithms.co_players.seats import CoPlayerSeats, EnvWithCoPlayers
@@ -117,6 +121,22 @@ def test_a_co_player_stays_for_its_episode_and_remembers_it() -> None:
     again = env.reset(TensorDict({"_reset": torch.ones(8, 1, dtype=torch.bool)}, [8]))
     step = everybody(env, again, COOPERATE)
     assert (step.get(("agent_1", "action")) == COOPERATE).all()
+
+
+def test_it_is_around_all_other_transforms_and_stays_there() -> None:
+    inner = TransformedEnv(dilemma(4), StepCounter())
+    pool = OnePlayer(ScriptedAgent(all_d(MatrixGame(dilemma(1).payoffs))))
+    with warnings.catch_warnings():
+        # TorchRL will not take nested environments apart any more.
+        warnings.filterwarnings("error", "(?s).*Nested TransformedEnvs", FutureWarning)
+        env = EnvWithCoPlayers(inner, CoPlayerSeats(pool, inner.group_map, (0, 1), 0.5, seed=0))
+    assert env.base_env is inner
+    chosen = env.reset()
+    step = everybody(env, chosen, COOPERATE)
+    assert replaced(step).sum() == 2 and "step_count" in step.get("next").keys()
+    # The collector's own tensordict says what was done.
+    actions = torch.cat([chosen.get((f"agent_{i}", "action")) for i in range(2)], -1)
+    assert torch.equal(actions == DEFECT, replaced(step))
 
 
 def test_who_begins_anew_leaves_the_others_where_they_are() -> None:
@@ -302,6 +322,23 @@ def test_past_selves_are_as_they_were(small_experiment, grouping: str) -> None:
             assert all(torch.equal(one, other) for one, other in zip(policy.parameters(), expected))
     # Who only plays needs none of them.
     assert co_players_of(load_checkpoint(checkpoint)) is None
+
+
+def test_past_selves_are_of_their_time_where_they_are_trained_elsewhere(small_experiment, monkeypatch) -> None:
+    class Elsewhere(Team):
+        """As if collection were on another device than training: with copies of the policies."""
+
+        def __init__(self, experiment: Experiment) -> None:
+            super().__init__(experiment)
+            self.policies = deepcopy(self.policies)
+
+    monkeypatch.setattr(callback, "Team", Elsewhere)
+    past = "co_players.pool=[{past: true, period: 1}]"
+    experiment = small_experiment("algorithm=ippo", *QUARTER, past)
+    experiment.run()
+    first, second = co_players_of(experiment).pool.past[0].teams
+    one, other = (agents[0].team.policies["agent_0"].parameters() for agents in (first, second))
+    assert not all(torch.equal(before, after) for before, after in zip(one, other))
 
 
 def test_agents_of_a_checkpoint(small_experiment, checkpoints: Path) -> None:

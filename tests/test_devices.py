@@ -19,8 +19,9 @@ from torch.fx.experimental import _config as fx_config
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarl_reciprocator.agents.agent import ScriptedAgent
+from benchmarl_reciprocator.agents.agent import Agent, ScriptedAgent
 from benchmarl_reciprocator.agents.trained import Team
+from benchmarl_reciprocator.algorithms.co_players.seats import CoPlayerSeats, EnvWithCoPlayers
 from benchmarl_reciprocator.algorithms.frozen import FrozenPolicy
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
 from benchmarl_reciprocator.commands import benchmark, crossplay, exploitability
@@ -221,6 +222,43 @@ def test_trained_agents_act_where_they_are_and_are_brought_what_they_see(
     assert devices_of(after) == {torch.device("cpu")} and ("agent_1", "action") in after.keys(True)
     # A collector copies a policy whose device is not its own.
     assert deepcopy(policy).agents[0].team is team
+
+
+class OnePlayer:
+    """A pool of co-players of one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.one = agent
+
+    def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.zeros(n, dtype=torch.long, device="cpu")
+
+    def agent(self, entry: int, seat: int, generator: torch.Generator) -> Agent:
+        return self.one
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_co_players_act_where_the_environment_is(small_experiment, trained: bool, request) -> None:
+    options = ("algorithm=reciprocator", "algorithm.observe_balance=True")
+    experiment = small_experiment(*options, preset="prisoners_dilemma")
+    request.getfixturevalue("two_devices")
+    make_tit_for_tat = experiment.task.players()["tit_for_tat"]
+    agent = Team(experiment, ELSEWHERE).agents()[0] if trained else ScriptedAgent(make_tit_for_tat())
+    if trained:
+        loss = Reciprocity.of(experiment).learner.loss
+        TensorDict.from_module(loss).data.to(ELSEWHERE).to_module(loss)
+        experiment.config.train_device = ELSEWHERE
+    game = experiment.task.options.make_env(4, ELSEWHERE, seed=0)
+    env = EnvWithCoPlayers(game, CoPlayerSeats(OnePlayer(agent), game.group_map, (0, 1), 0.5, seed=0))
+    tensordict = env.reset()
+    for _ in range(2):
+        for group in game.group_map:
+            tensordict.set((group, "action"), game.action_spec[group, "action"].zero())
+        step = env.step(tensordict)
+        assert devices_of(step) == {ELSEWHERE} and ("next", "agent_1", "co_player") in step.keys(True)
+        tensordict = env.step_mdp(step)
+    (table, *_) = env.transform.tables.values()
+    assert devices_of(table.memory) == {ELSEWHERE}
 
 
 @pytest.mark.parametrize("option", ["observe_balance=True", "estimator_share_params=False"])

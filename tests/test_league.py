@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmarl_reciprocator import SocialDilemmaTask
 from benchmarl_reciprocator.commands import league as command
@@ -194,8 +195,19 @@ def test_one_command_from_runs_to_the_league(checkpoints: Path, tmp_path: Path, 
     assert f"benchmarl-reciprocator tournament {folder}/runs/prisoners_dilemma/" in printed
     records = {file: file.stat().st_mtime_ns for file in folder.glob("crossplay/prisoners_dilemma/pairings/*.json")}
     assert records
-    assert command.main(arguments) == 0
-    assert records == {file: file.stat().st_mtime_ns for file in records}
+    # What is played already is not played again; what cannot be is told, and by the exit code too.
+    missing_one = next(file for file in records if file.name.startswith("recip__all_d"))
+    missing_one.unlink()
+    (checkpoint,) = (folder / "runs" / "prisoners_dilemma" / "recip").rglob("checkpoint_*.pt")
+    saved = torch.load(checkpoint, weights_only=True)
+    torch.save({key: value for key, value in saved.items() if key in ("state", "collector")}, checkpoint)
+    with pytest.warns(UserWarning, match="skipped Recip with all_d"):
+        assert command.main(arguments) == 1
+    assert "prisoners_dilemma: Recip with all_d, seeds (0, None): " in capsys.readouterr().err
+    assert "## Skipped meetings" in (folder / "league" / "league.md").read_text()
+    assert {file: file.stat().st_mtime_ns for file in records if file != missing_one} == {
+        file: time for file, time in records.items() if file != missing_one
+    }
 
 
 def test_no_runs_are_one_clear_error(tmp_path: Path, capsys) -> None:

@@ -143,7 +143,7 @@ def load_agents(checkpoint: Path, device: torch.device | str = "cpu") -> list[Tr
 
 
 def agents_for_seats(experiment: Experiment, key: str, checkpoint: Path, agent: int | None) -> list[TrainedAgent]:
-    """Agents of a checkpoint for every seat of an experiment's task.
+    """Agents of a checkpoint for every seat of an experiment's task, on the device where it samples.
 
     Args:
         experiment (Experiment): of the task that they are to play, with its specs made.

@@ -113,8 +113,9 @@ class CoPlayers(Callback):
             {f"co_players/{key}": value for key, value in metrics.items()}, step=experiment.n_iters_performed
         )
         for snapshots in self.pool.past.values():
-            # Anew: where it plays elsewhere than it is trained, a team is a copy.
-            snapshots.take(Team(experiment), experiment.n_iters_performed)
+            if snapshots.due(experiment.n_iters_performed):
+                # Anew: where it plays elsewhere than it is trained, a team is a copy.
+                snapshots.take(Team(experiment))
 
     def on_state_dict(self, state_dict: dict[str, Any]) -> None:
         state_dict[STATE_KEY] = {
@@ -128,7 +129,7 @@ class CoPlayers(Callback):
             raise ValueError(
                 "experiment.restore_file must be a checkpoint of a run with co_players, but is one of a run without"
             )
-        self.seats.generator.set_state(state["generator"])
+        self.seats.generator.set_state(state["generator"].cpu())
         for index, snapshots in self.pool.past.items():
             snapshots.load_state_dict(state["past"][index], self.team)
 

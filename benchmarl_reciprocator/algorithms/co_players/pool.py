@@ -74,10 +74,15 @@ class Snapshots:
         self.entry = entry
         self.teams: list[list[TrainedAgent]] = []
 
-    def take(self, live: Team, iteration: int) -> None:
-        """Keep a copy of the policies, if it is time."""
-        if iteration % self.entry.period == 0:
-            self._keep(_copy_of(live))
+    def due(self, iteration: int) -> bool:
+        """Whether it is time for a snapshot."""
+        return iteration % self.entry.period == 0
+
+    def take(self, live: Team) -> None:
+        """Keep a copy of the policies as they are now, on the device of ``live``. Where that is not the one on which
+        they are trained, ``live`` must be new: it has copies itself.
+        """
+        self._keep(_copy_of(live))
 
     def draw(self, generator: torch.Generator) -> list[TrainedAgent]:
         """The agents of one snapshot, by seat."""

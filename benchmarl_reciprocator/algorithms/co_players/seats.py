@@ -64,7 +64,7 @@ class CoPlayerSeats(Transform):
 
     Keys written, at a reset and under ``"next"``: by group ``"co_player"``, boolean ``[*B, n, 1]``, whether a co-player
     sits in an agent's seat; and ``"co_player_entry"``, integers ``[*B, 1]``, which entry of the pool it is, -1 without
-    one.
+    one. All are on the environment's device. What is drawn is drawn on the CPU, so that seeds give the same everywhere.
     """
 
     def __init__(
@@ -183,6 +183,9 @@ class CoPlayerSeats(Transform):
 class EnvWithCoPlayers(TransformedEnv):
     """An environment in which co-players have some seats: what a step takes of their actions, and what a batch says of
     them, is what was done, not what the learners chose.
+
+    It must be the outermost environment: only there is a step given the tensordict that the collector keeps. TorchRL
+    leaves it so, since it takes apart nested environments of its own class alone.
 
     Args:
         env (EnvBase): with all other transforms.
