@@ -688,6 +688,25 @@ def test_saved_learner_goes_on_as_if_never_stopped(options: dict[str, float], tm
         assert torch.equal(learner.influence(probe), other.influence(probe))
 
 
+def test_checkpoint_of_a_version_with_other_tables_of_seats() -> None:
+    learners = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        estimator = SharedInfluenceEstimator(n_agents=2, state_features=6, action_features=2, num_cells=(8,))
+        learners.append(InfluenceLearner(InfluenceLoss(estimator, gamma=0.9), schedule()))
+    known, other = learners
+    state = known.state_dict()
+    tables = [key for key, value in state["loss"].items() if torch.is_tensor(value) and not value.is_floating_point()]
+    assert tables
+    state["loss"] = {key: value for key, value in state["loss"].items() if key != tables[0]}
+    state["loss"]["estimator_network_params.of_another_version"] = torch.arange(3)
+    other.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(other.loss.parameters(), known.loss.parameters()))
+    weight = next(key for key, value in state["loss"].items() if torch.is_tensor(value) and value.is_floating_point())
+    with pytest.raises(RuntimeError, match="key"):
+        other.load_state_dict({**state, "loss": {key: value for key, value in state["loss"].items() if key != weight}})
+
+
 def test_checkpoint_of_an_older_version_that_kept_every_next_state() -> None:
     learner, other, batch = make_learner(), make_learner(seed=1), random_batch(0)
     learner.observe(batch)

@@ -14,7 +14,7 @@ from benchmarl.algorithms import algorithm_config_registry
 from benchmarl.experiment import Experiment, ExperimentConfig
 
 from benchmarl_reciprocator.agents.devices import device_here, on_device
-from benchmarl_reciprocator.agents.setup import Setup, read_setup
+from benchmarl_reciprocator.agents.setup import CO_PLAYERS, Setup, read_setup
 from benchmarl_reciprocator.algorithms.mixed import MixedConfig
 from benchmarl_reciprocator.algorithms.reciprocity.callback import STATE_KEY, Reciprocity
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
@@ -83,6 +83,8 @@ def train_against(
         overrides=overrides,
     )
     config = deepcopy(setup.experiment)
+    # These two meet each other and nobody else.
+    vars(config).pop(CO_PLAYERS, None)
     patch = {
         **_devices(config, device),
         "max_n_iters": exploiter.budget,

@@ -298,9 +298,11 @@ class InfluenceLearner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state that :meth:`state_dict` gave."""
-        # Of older versions there are tables of seats beside the parameters.
-        known = self.loss.state_dict()
-        self.loss.load_state_dict({key: value for key, value in state["loss"].items() if key in known})
+        known, saved = self.loss.state_dict(), state["loss"]
+        # Tables of seats lie beside the parameters. They are what they are, and versions differ in which there are.
+        tensors = {key: value for key, value in known.items() if isinstance(value, Tensor)}
+        tables = {key: value for key, value in tensors.items() if not value.is_floating_point()}
+        self.loss.load_state_dict({**tables, **{key: value for key, value in saved.items() if key in known}})
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches_seen = state["batches_seen"]
         self.fits = state["fits"]
