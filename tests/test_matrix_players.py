@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -91,7 +91,36 @@ def test_answers_to_a_history(
 
 
 def test_every_player_has_a_history() -> None:
-    assert {name for name, *_ in HISTORIES} == set(PLAYERS)
+    assert {name for name, *_ in HISTORIES} == set(PLAYERS) - {"random_memory_one"}
+
+
+@pytest.mark.parametrize("n_agents", [2, 3])
+def test_a_random_memory_one_player_draws_its_probabilities_in_every_episode(n_agents: int) -> None:
+    payoffs = symmetric_table(VARIANTS["lola"]) if n_agents == 2 else public_goods(n_agents)
+    env = MatrixGameEnv(payoffs, num_envs=4000, max_steps=100, seed=0)
+    player = PLAYERS["random_memory_one"](MatrixGame(payoffs))
+    torch.manual_seed(0)
+    everywhere = torch.ones(4000, dtype=torch.bool)
+    episodes = []
+    memory = torch.zeros(4000, player.memory_size)
+    for _ in range(2):
+        env.start(everywhere)
+        chances = []
+        # Twice in the same situation: after all cooperated, and after none did.
+        for actions in (0, 0, 1, 1, 0):
+            probabilities, memory = player(env.observations()[:, 0], memory)
+            chances.append(probabilities[:, 0])
+            env.transition(torch.full((4000, n_agents), actions))
+        episodes.append(torch.stack(chances))
+    first, after_all, again_after_all, after_none, again_after_none = episodes[0]
+    assert torch.equal(after_all, again_after_all) and torch.equal(after_none, again_after_none)
+    assert not torch.isclose(episodes[0], episodes[1]).all(0).any()
+    for one, other in combinations((first, after_all, after_none), 2):
+        assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 0.06
+    for chances in (first, after_all, after_none):
+        # Uniform: a twentieth of the draws in each twentieth, by Kolmogorov and Smirnov's distance.
+        ranks = (torch.arange(4000) + 0.5) / 4000
+        assert (chances.sort().values - ranks).abs().max() < 0.03
 
 
 def test_options_of_players() -> None:

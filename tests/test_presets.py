@@ -76,8 +76,9 @@ def test_members_of_a_population_take_what_they_have(small_experiment) -> None:
     )
     members = experiment.algorithm_config.member_configs()
     assert members["reciprocator"].reward_weight_end == 3
-    assert members["reciprocator"].reciprocity_delay == tuning()["reciprocity_delay"]
-    assert members["ippo"].entropy_coef == tuning()["entropy_coef"]
+    assert members["reciprocator"].share_policy == tuning()["share_policy"]
+    # What the preset takes over from another one
+    assert members["ippo"].entropy_coef == tuning("coins_lenient")["entropy_coef"]
     assert not hasattr(members["ippo"], "observe_balance")
     assert MixedConfig.get_from_yaml().tuning is None
 

@@ -172,9 +172,9 @@ def test_every_name_loads_without_the_extras() -> None:
 def test_benchmarl_trains_without_the_extras(tmp_path: Path) -> None:
     options = (
         *("algorithm=mixed", "+preset=prisoners_dilemma", "experiment.max_n_iters=1", "experiment.loggers=[]"),
-        *("experiment.on_policy_n_envs_per_worker=4", "experiment.on_policy_collected_frames_per_batch=128"),
+        *("experiment.on_policy_n_envs_per_worker=8", "experiment.on_policy_collected_frames_per_batch=256"),
         *("experiment.on_policy_minibatch_size=64", "experiment.on_policy_n_minibatch_iters=1"),
-        *("experiment.evaluation_interval=128", "experiment.evaluation_episodes=2", f"hydra.run.dir={tmp_path}"),
+        *("experiment.evaluation_interval=256", "experiment.evaluation_episodes=2", f"hydra.run.dir={tmp_path}"),
     )
     run(WITHOUT_EXTRAS + TRAIN, *options, cwd=tmp_path)
     (results,) = tmp_path.rglob("mixed_*/*.json")

@@ -149,7 +149,7 @@ class CoPlayers(Callback):
         if share * environments < 1:
             raise ValueError(
                 f"co_players.share must be at least 1 / {environments} (experiment.on_policy_n_envs_per_worker), or "
-                f"no environment gets a co-player, but is {share}"
+                f"no environment gets a co-player, but is {share} (0: none)"
             )
 
 
