@@ -292,6 +292,8 @@ def run(preset: str, seed: int, iterations: int, every: int, overrides: list[str
                 "experiment.create_json=false",
                 "experiment.loggers=[]",
                 f"experiment.save_folder={folder}",
+                # What is compared is what the learners' policies would do.
+                "co_players.share=0",
                 *overrides,
             ],
             callbacks=[study],

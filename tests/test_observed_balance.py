@@ -91,7 +91,7 @@ def test_the_balance_that_is_seen_is_rewarded(small_experiment) -> None:
         "algorithm.reciprocal_form=tanh_balance",
         "algorithm.negative_reciprocity=0.25",
         "task.max_steps=20",
-        preset="coins",
+        preset="coins_lenient",
     )
     watch = Watch(experiment)
     experiment.run()
@@ -146,7 +146,7 @@ def test_every_kind_of_task_and_model(preset: str | None, overrides: tuple[str, 
 
 def test_only_groups_that_reciprocate_see_a_balance(small_experiment) -> None:
     experiment = small_experiment(
-        "algorithm=mixed", "algorithm.overrides={reciprocator: {observe_balance: true}}", preset="coins"
+        "algorithm=mixed", "algorithm.overrides={reciprocator: {observe_balance: true}}", preset="coins_lenient"
     )
     watch = Watch(experiment)
     experiment.run()
@@ -173,7 +173,10 @@ def test_scale_must_be_positive(small_experiment) -> None:
 
 def test_reloaded_policies_see_the_same_balance(small_experiment) -> None:
     experiment = small_experiment(
-        "algorithm=reciprocator", "algorithm.observe_balance=True", "experiment.checkpoint_at_end=True", preset="coins"
+        "algorithm=reciprocator",
+        "algorithm.observe_balance=True",
+        "experiment.checkpoint_at_end=True",
+        preset="coins_lenient",
     )
     experiment.run()
     checkpoint = next((experiment.folder_name / "checkpoints").iterdir())

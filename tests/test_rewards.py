@@ -29,7 +29,7 @@ def test_total_reward_by_hand() -> None:
     influence = torch.tensor([[[[0.0, 2.0], [0.5, 0.0]]]])
     balance = torch.tensor([[[[0.0, 3.0], [0.0, 0.0]]]])
     groups = {
-        group: Reciprocators(slice(number, number + 1), options(), weight=0.5, gamma=0.9)
+        group: Reciprocators(slice(number, number + 1), options(), weight=0.5, weight_of_harm=1.0, gamma=0.9)
         for number, group in enumerate(("first", "second"))
     }
     total, metrics = total_rewards(torch.tensor([[[1.0, -1.0]]]), influence, {("none", 0.9): balance}, groups)
@@ -48,8 +48,8 @@ def test_groups_are_rewarded_by_their_own_options() -> None:
     extrinsic = torch.randn(4, 6, 3)
     product, tanh = options(), options(reciprocal_form="tanh_balance", balance_debit="given", negative_reciprocity=0.5)
     groups = {
-        "pair": Reciprocators(slice(0, 2), product, weight=2.0, gamma=0.9),
-        "last": Reciprocators(slice(2, 3), tanh, weight=3.0, gamma=0.5),
+        "pair": Reciprocators(slice(0, 2), product, weight=2.0, weight_of_harm=product.negative_reciprocity, gamma=0.9),
+        "last": Reciprocators(slice(2, 3), tanh, weight=3.0, weight_of_harm=tanh.negative_reciprocity, gamma=0.5),
     }
     balance, after = balances(influence, done, groups, {})
     total, _ = total_rewards(extrinsic, influence, balance, groups)
@@ -65,7 +65,7 @@ def test_groups_are_rewarded_by_their_own_options() -> None:
 
 def test_balances_are_carried_from_batch_to_batch() -> None:
     influence, done = random_influence(2)
-    groups = {"all": Reciprocators(slice(0, 2), options(), weight=1.0, gamma=0.9)}
+    groups = {"all": Reciprocators(slice(0, 2), options(), weight=1.0, weight_of_harm=1.0, gamma=0.9)}
     kind = groups["all"].kind
     whole, end = balances(influence, done, groups, {})
     first, carried = balances(influence[:, :3], done[:, :3], groups, {})

@@ -107,7 +107,9 @@ def test_all_moved_on_by_a_seat_play_the_same_game(small_experiment, preset, gro
 
 @pytest.mark.parametrize("view", ["null", "centred", "1"])
 def test_in_anothers_seat_it_owes_what_it_would_owe_in_its_own(small_experiment, view) -> None:
-    experiment, agents = trained(small_experiment, *BALANCE, f"task.view={view}", "task.n_agents=3", preset="coins")
+    experiment, agents = trained(
+        small_experiment, *BALANCE, f"task.view={view}", "task.n_agents=3", preset="coins_lenient"
+    )
     env = experiment.task.options.make_env(16, "cpu", seed=0)
     agent_cells, coin_cells = torch.randint(9, (2, 16, 3))
     actions = torch.randint(5, (16, 3))
