@@ -175,7 +175,7 @@ def memory_rows(n_envs: int = 1024, iterations: int = 22) -> list[Row]:
             20. One pass of PPO over each batch: more take time and no memory.
     """
     overrides = [
-        "+preset=coins",
+        "+preset=coins_lenient",
         f"experiment.on_policy_n_envs_per_worker={n_envs}",
         f"experiment.on_policy_collected_frames_per_batch={n_envs * 32}",
         "experiment.on_policy_n_minibatch_iters=1",
