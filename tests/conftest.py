@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarl.experiment import Experiment
+from benchmarl.experiment.callback import Callback
+from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import load_experiment
 
@@ -41,6 +43,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if trains and name in measured:
             item.add_marker(pytest.mark.no_cover)
         measured.add(name)
+
+
+class Batches(Callback):
+    """Keeps what was collected, and what was evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collected: list[TensorDictBase] = []
+        self.evaluated: list[TensorDictBase] = []
+
+    def on_batch_collected(self, batch: TensorDictBase) -> None:
+        self.collected.append(batch.clone())
+
+    def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
+        self.evaluated += rollouts
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarl.experiment import Experiment
-from benchmarl.experiment.callback import Callback
+from conftest import Batches
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import StepCounter, TransformedEnv
 from torchrl.envs.utils import step_mdp
@@ -33,21 +33,6 @@ from benchmarl_reciprocator.tasks.matrix.players import all_d, grim
 
 COOPERATE, DEFECT = 0, 1
 QUARTER = ("co_players.share=0.25", "co_players.pool=[all_d]", "co_players.learners=null")
-
-
-class Batches(Callback):
-    """Keeps what was collected, and what was evaluated."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.collected: list[TensorDictBase] = []
-        self.evaluated: list[TensorDictBase] = []
-
-    def on_batch_collected(self, batch: TensorDictBase) -> None:
-        self.collected.append(batch.clone())
-
-    def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
-        self.evaluated += rollouts
 
 
 def parameters(experiment: Experiment) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 from benchmarl.experiment import Experiment
-from benchmarl.experiment.callback import Callback
+from conftest import Batches
 from tensordict import TensorDictBase
 
 from benchmarl_reciprocator import SocialDilemmaTask
@@ -16,21 +16,6 @@ from benchmarl_reciprocator.tasks.matrix import players as matrix_players
 
 COOPERATE, DEFECT = 0, 1
 LEARNERS = ["reciprocator", "ippo", "iql"]
-
-
-class Batches(Callback):
-    """Keeps what was collected, and what was evaluated."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.collected: list[TensorDictBase] = []
-        self.evaluated: list[TensorDictBase] = []
-
-    def on_batch_collected(self, batch: TensorDictBase) -> None:
-        self.collected.append(batch.clone())
-
-    def on_evaluation_end(self, rollouts: list[TensorDictBase]) -> None:
-        self.evaluated += rollouts
 
 
 def run(experiment: Experiment) -> Batches:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from benchmarl_reciprocator.algorithms.intrinsic.next_actions import NextActions, social_influence
 from benchmarl_reciprocator.algorithms.intrinsic.own_reward import OwnReward
-from benchmarl_reciprocator.algorithms.reciprocity.config import integer, number
-from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
+from benchmarl_reciprocator.algorithms.reciprocity.config import changed, integer, number
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock
+from benchmarl_reciprocator.algorithms.reciprocity.setup import make_view
 from benchmarl_reciprocator.algorithms.yaml import ConfigFromYaml
 
 
@@ -56,13 +57,7 @@ class SocialInfluence(OwnReward):
     def set_up(self) -> None:
         experiment, options = self.experiment, self.options
         self._clock = EpisodeClock()
-        self._view = JointView(
-            experiment.group_map,
-            experiment.observation_spec,
-            experiment.state_spec,
-            experiment.action_spec,
-            experiment.max_steps,
-        )
+        self._view = make_view(experiment)
         counts = [self._view.action_specs[group].space.n for group, agents in self.group_map.items() for _ in agents]
         self.model = NextActions(
             self._view.state_features, counts, options.social_influence_num_cells, device=self.device
@@ -74,8 +69,7 @@ class SocialInfluence(OwnReward):
         since = frames - self.options.social_influence_delay
         if since < 0:
             return 0.0
-        grown = 1.0 if since >= self.options.social_influence_frames else since / self.options.social_influence_frames
-        return grown * self.options.social_influence_weight
+        return changed(0.0, self.options.social_influence_weight, since, self.options.social_influence_frames)
 
     def own_reward(self, batch: TensorDictBase, reward: Tensor, done: Tensor) -> Tensor:
         if self.options.social_influence_weight == 0:

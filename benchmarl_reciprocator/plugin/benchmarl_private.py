@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import benchmarl
 import benchmarl.experiment.experiment as benchmarl_experiment
@@ -30,6 +30,7 @@ from omegaconf import DictConfig
 from torchrl.data import Composite
 from torchrl.record.loggers.csv import CSVLogger
 
+C = TypeVar("C", bound=Callback)
 # What ``Experiment._setup_name`` writes into ``config.pkl``, one pickle after the other (benchmarl 1.5.2).
 PICKLED = ("task", "options", "algorithm", "model", "seed", "experiment", "critic_model", "callbacks")
 # What an ``Algorithm`` keeps of its groups, made when first asked for (benchmarl 1.5.2).
@@ -105,6 +106,22 @@ def add_callback(experiment: Experiment, callback: Callback, before: type[Callba
     later = (index for index, other in enumerate(others) if before is not None and isinstance(other, before))
     others.insert(next(later, len(others)), callback)
     experiment.callbacks = others
+
+
+def callback_of(experiment: Experiment, kind: type[C], before: type[Callback] | None = None) -> C:
+    """The one callback of a class that an experiment has, which is made and added where there is none.
+
+    Args:
+        experiment (Experiment): being set up.
+        kind (type): the class, whose callbacks are made of nothing.
+        before (type, optional): see :func:`add_callback`.
+    """
+    for callback in experiment.callbacks:
+        if isinstance(callback, kind):
+            return callback
+    callback = kind()
+    add_callback(experiment, callback, before=before)
+    return callback
 
 
 def declare_task_options(environment: str, task: str, module: ModuleType) -> None:

@@ -18,13 +18,13 @@ from benchmarl_reciprocator.algorithms.alignment.joint_advantages import (
     processed_batches,
 )
 from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of
-from benchmarl_reciprocator.algorithms.intrinsic.joint import check_individual_rewards, joint_rewards
+from benchmarl_reciprocator.algorithms.intrinsic.joint import check_individual_rewards
 from benchmarl_reciprocator.algorithms.not_trained import groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
-from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView, joint_rewards
 from benchmarl_reciprocator.algorithms.reciprocity.setup import make_learner, make_view
 from benchmarl_reciprocator.influence import InfluenceLearner
-from benchmarl_reciprocator.plugin.benchmarl_private import add_callback
+from benchmarl_reciprocator.plugin.benchmarl_private import callback_of
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.options import bad_option
 
@@ -60,13 +60,8 @@ class Alignments(Callback):
     @classmethod
     def of(cls, experiment: Experiment) -> Alignments:
         """The experiment's own, added to it at the first call."""
-        for callback in experiment.callbacks:
-            if isinstance(callback, cls):
-                return callback
-        callback = cls()
         # Reciprocators change their groups' rewards in the batch.
-        add_callback(experiment, callback, before=Reciprocity)
-        return callback
+        return callback_of(experiment, cls, before=Reciprocity)
 
     def on_setup(self) -> None:
         experiment = self.experiment
@@ -74,13 +69,7 @@ class Alignments(Callback):
         self._refuse_unknown_probabilities()
         self.members = seats(experiment.group_map)
         n_agents = sum(map(len, experiment.group_map.values()))
-        self._view = JointView(
-            experiment.group_map,
-            experiment.observation_spec,
-            experiment.state_spec,
-            experiment.action_spec,
-            experiment.max_steps,
-        )
+        self._view = make_view(experiment)
         without = [
             seat
             for group, members in self.members.items()
@@ -109,7 +98,7 @@ class Alignments(Callback):
         experiment = self.experiment
         step = self.clock(batch.get(("next", "done")).squeeze(-1))
         self._processed = processed_batches(experiment, batch)
-        joint = joint_advantages(experiment, batch, joint_rewards(batch, self.members), self._processed)
+        joint = joint_advantages(experiment, batch, joint_rewards(batch.get("next"), self.members), self._processed)
         metrics: dict[str, float] = {}
         if self.critic is not None:
             joint, metrics["critic/loss"] = self._with_critic(joint, self._joint_batch(batch, step))

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarl.experiment import ExperimentConfig
 
 from benchmarl_reciprocator.agents.setup import CO_PLAYERS
-from benchmarl_reciprocator.tasks.options import one_of
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 PAST = "past"
 # By the key that tells the kind of an entry: what else it may have.
@@ -78,7 +78,9 @@ class CoPlayerOptions:
         """
         known = [option.name for option in fields(cls)]
         for option in config:
-            _check(f"co_players.{option}", option in known, f"an option of co_players ({', '.join(known)})", "none")
+            check_option(
+                f"co_players.{option}", "none", option in known, f"an option of co_players ({', '.join(known)})"
+            )
         options = cls(**config)
         options.check()
         return options
@@ -87,15 +89,17 @@ class CoPlayerOptions:
         """Raise one ``ValueError`` that names the key, what it must be and what it is, if an option is bad."""
         share = self.share
         is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
-        _check("co_players.share", is_share, "a number >= 0 and < 1", share)
-        _check("co_players.pool", isinstance(self.pool, list), "a list of co-players", self.pool)
+        check_option("co_players.share", share, is_share, "a number >= 0 and < 1")
+        check_option("co_players.pool", self.pool, isinstance(self.pool, list), "a list of co-players")
         if share > 0:
-            _check("co_players.pool", bool(self.pool), "a list of at least one co-player with a share > 0", self.pool)
+            check_option(
+                "co_players.pool", self.pool, bool(self.pool), "a list of at least one co-player with a share > 0"
+            )
         names = self.learners
         is_list = names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
-        _check("co_players.learners", is_list, "null or a list of names of algorithms", names)
+        check_option("co_players.learners", names, is_list, "null or a list of names of algorithms")
         fit = self.fit_estimator
-        _check("co_players.fit_estimator", isinstance(fit, bool), "true or false", fit)
+        check_option("co_players.fit_estimator", fit, isinstance(fit, bool), "true or false")
         self.entries()
 
     def entries(self) -> list[Entry]:
@@ -146,26 +150,28 @@ def _entry(key: str, given: Any) -> Entry:
     must_be = "the name of a player, past, or a mapping with one of the keys " + one_of(KINDS)
     if isinstance(given, str):
         given = {PAST: True} if given == PAST else {"player": given}
-    _check(key, isinstance(given, Mapping), must_be, given)
+    check_option(key, given, isinstance(given, Mapping), must_be)
     kinds = [kind for kind in KINDS if kind in given]
-    _check(key, len(kinds) == 1, must_be, given)
+    check_option(key, given, len(kinds) == 1, must_be)
     (kind,) = kinds
     known = [kind, "weight", *KINDS[kind]]
     for option in given:
-        _check(f"{key}.{option}", option in known, f"an option of such an entry ({', '.join(known)})", given[option])
+        check_option(
+            f"{key}.{option}", given[option], option in known, f"an option of such an entry ({', '.join(known)})"
+        )
     entry = Entry(name=_name(kind, given), **given)
-    _check(f"{key}.weight", _is_number(entry.weight) and entry.weight > 0, "a number > 0", entry.weight)
+    check_option(f"{key}.weight", entry.weight, _is_number(entry.weight) and entry.weight > 0, "a number > 0")
     if kind == PAST:
-        _check(f"{key}.past", entry.past is True, "true", entry.past)
+        check_option(f"{key}.past", entry.past, entry.past is True, "true")
         for option in ("period", "keep"):
             value = getattr(entry, option)
-            _check(f"{key}.{option}", type(value) is int and value >= 1, "an integer >= 1", value)
-        _check(f"{key}.recent", isinstance(entry.recent, bool), "true or false", entry.recent)
+            check_option(f"{key}.{option}", value, type(value) is int and value >= 1, "an integer >= 1")
+        check_option(f"{key}.recent", entry.recent, isinstance(entry.recent, bool), "true or false")
     elif kind == "checkpoint":
         is_file = isinstance(entry.checkpoint, str) and Path(entry.checkpoint).is_file()
-        _check(f"{key}.checkpoint", is_file, "a file that an experiment saved", entry.checkpoint)
+        check_option(f"{key}.checkpoint", entry.checkpoint, is_file, "a file that an experiment saved")
     else:
-        _check(f"{key}.player", isinstance(entry.player, str), "the name of a scripted player", entry.player)
+        check_option(f"{key}.player", entry.player, isinstance(entry.player, str), "the name of a scripted player")
     return entry
 
 
@@ -181,8 +187,3 @@ def _name(kind: str, given: Mapping[str, Any]) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check(key: str, valid: bool, must_be: str, value: Any) -> None:
-    if not valid:
-        raise ValueError(f"{key} must be {must_be}, but is {value!r}")

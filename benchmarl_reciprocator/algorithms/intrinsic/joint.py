@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
 
+from benchmarl_reciprocator.algorithms.reciprocity.config import check_declared
 from benchmarl_reciprocator.tasks.options import check_option
 
 if TYPE_CHECKING:
@@ -28,10 +27,7 @@ def options_of(declared: type, given: dict[str, Any]) -> Any:
         ValueError: naming the first option that is not what it must be.
     """
     options = declared(**{option.name: given.pop(option.name) for option in fields(declared)})
-    for option in fields(declared):
-        value = getattr(options, option.name)
-        valid = option.metadata["valid"](value)
-        check_option(f"algorithm.{option.name}", value, valid, option.metadata["must_be"]())
+    check_declared(options, declared)
     return options
 
 
@@ -50,16 +46,6 @@ def check_individual_rewards(experiment: Experiment) -> None:
             (group, "reward") in keys,
             f"one with a reward for each agent, at ({group!r}, 'reward')",
         )
-
-
-def joint_rewards(batch: TensorDictBase, members: Mapping[str, slice]) -> Tensor:
-    """The task's rewards of a batch to all agents in a row, ``[*B, T, N]``.
-
-    Args:
-        batch (TensorDictBase): as collected, ``[*B, T]``.
-        members (mapping): which seats each group's agents take.
-    """
-    return torch.cat([batch.get(("next", group, "reward")).squeeze(-1) for group in members], dim=-1)
 
 
 class Carried:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from benchmarl_reciprocator.algorithms.intrinsic.joint import (
     check_individual_rewards,
-    joint_rewards,
     options_of,
 )
 from benchmarl_reciprocator.algorithms.not_trained import groups_of
 from benchmarl_reciprocator.algorithms.reciprocity.callback import Reciprocity
-from benchmarl_reciprocator.plugin.benchmarl_private import add_callback
+from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import joint_rewards
+from benchmarl_reciprocator.plugin.benchmarl_private import callback_of
 from benchmarl_reciprocator.tasks.groups import seats
 
 if TYPE_CHECKING:
@@ -94,13 +94,8 @@ class OwnRewards(Callback):
     @classmethod
     def of(cls, experiment: Experiment) -> OwnRewards:
         """The experiment's own, added to it at the first call."""
-        for callback in experiment.callbacks:
-            if isinstance(callback, cls):
-                return callback
-        callback = cls()
         # Reciprocators change their groups' rewards in the batch.
-        add_callback(experiment, callback, before=Reciprocity)
-        return callback
+        return callback_of(experiment, cls, before=Reciprocity)
 
     def on_setup(self) -> None:
         check_individual_rewards(self.experiment)
@@ -116,7 +111,7 @@ class OwnRewards(Callback):
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:
         members = seats(self.experiment.group_map)
-        reward = joint_rewards(batch, members)
+        reward = joint_rewards(batch.get("next"), members)
         done = batch.get(("next", "done")).squeeze(-1)
         metrics = {}
         for algorithm in self.algorithms:

@@ -31,7 +31,7 @@ from benchmarl_reciprocator.algorithms.reciprocity.setup import (
 )
 from benchmarl_reciprocator.influence import InfluenceLearner, ObservedBalance
 from benchmarl_reciprocator.influence.observed_balance import BALANCE_KEY, observed_balance_spec
-from benchmarl_reciprocator.plugin.benchmarl_private import add_callback
+from benchmarl_reciprocator.plugin.benchmarl_private import callback_of
 from benchmarl_reciprocator.tasks.groups import seats
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ class Reciprocity(Callback):
     @classmethod
     def of(cls, experiment: Experiment) -> Reciprocity:
         """The experiment's own, added to it at the first call."""
-        for callback in experiment.callbacks:
-            if isinstance(callback, cls):
-                return callback
-        callback = cls()
-        add_callback(experiment, callback)
-        return callback
+        return callback_of(experiment, cls)
 
     def add_group(self, group: str, config: ReciprocityConfig) -> None:
         """Reward the agents of ``group`` by ``config``.

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarl.models import model_config_registry
 
 from benchmarl_reciprocator.influence import DEBITS, OVER_OTHERS, RECIPROCAL_FORMS
-from benchmarl_reciprocator.tasks.options import one_of
+from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # Options that configurations saved by version 0.2 or earlier do not have, as they were then
 ADDED_LATER = {
@@ -75,7 +75,20 @@ def mapping() -> Metadata:
     return {"must_be": lambda: "null or a mapping", "valid": lambda value: value is None or isinstance(value, dict)}
 
 
-def _changed(start: float, end: float, since: int, frames: int) -> float:
+def check_declared(options: Any, declared: type) -> None:
+    """Raise one ``ValueError`` that names the key, what it must be and what it is, if an option is bad.
+
+    Args:
+        options (Any): has the options.
+        declared (type): the dataclass that says of each what it must be.
+    """
+    for option in fields(declared):
+        value = getattr(options, option.name)
+        valid, must_be = option.metadata["valid"](value), option.metadata["must_be"]()
+        check_option(f"algorithm.{option.name}", value, valid, must_be)
+
+
+def changed(start: float, end: float, since: int, frames: int) -> float:
     """What changes linearly from ``start`` to ``end`` over ``frames`` is after ``since`` of them."""
     return end if since >= frames else start + since / frames * (end - start)
 
@@ -192,18 +205,14 @@ class ReciprocityConfig(SharedOptions):
 
     def check(self) -> None:
         """Raise one ``ValueError`` that names the key, what it must be and what it is, if an option is bad."""
-        for declared in fields(ReciprocityConfig):
-            value = getattr(self, declared.name)
-            if not declared.metadata["valid"](value):
-                must_be = declared.metadata["must_be"]()
-                raise ValueError(f"algorithm.{declared.name} must be {must_be}, but is {value!r}")
+        check_declared(self, ReciprocityConfig)
 
     def weight(self, frames: int) -> float:
         """Weight of the reciprocal reward after ``frames`` collected frames."""
         since = frames - self.reciprocity_delay
         if since < 0:
             return 0.0
-        return _changed(self.reward_weight_start, self.reward_weight_end, since, self.reward_weight_frames)
+        return changed(self.reward_weight_start, self.reward_weight_end, since, self.reward_weight_frames)
 
     def weight_of_harm(self, frames: int) -> float:
         """Weight of negative balances after ``frames`` collected frames."""
@@ -211,7 +220,7 @@ class ReciprocityConfig(SharedOptions):
         if self.negative_reciprocity_end is None or since < 0:
             return self.negative_reciprocity
         end, over = self.negative_reciprocity_end, self.negative_reciprocity_frames
-        return _changed(self.negative_reciprocity, end, since, over)
+        return changed(self.negative_reciprocity, end, since, over)
 
     def shared(self) -> SharedOptions:
         """The part of these options that all Reciprocators of an experiment have in common."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -77,7 +79,7 @@ class JointView:
             TensorDict(
                 {
                     **self._state(after, step + 1),
-                    "reward": self._rewards(after),
+                    "reward": joint_rewards(after, self.members),
                     "done": done,
                     "terminated": after.get("terminated", done),
                 },
@@ -119,14 +121,21 @@ class JointView:
             encoded.append(torch.nn.functional.pad(features, (0, missing)))
         return torch.cat(encoded, dim=-2)
 
-    def _rewards(self, after: TensorDictBase) -> Tensor:
-        rewards = []
-        for group, members in self.members.items():
-            reward = after.get((group, "reward"), None)
-            if reward is None:
-                reward = after.get("reward").unsqueeze(-2)
-            rewards.append(reward.squeeze(-1).expand(*after.shape, members.stop - members.start))
-        return torch.cat(rewards, dim=-1)
+
+def joint_rewards(after: TensorDictBase, members: Mapping[str, slice]) -> Tensor:
+    """The rewards of all agents in a row, ``[*B, N]``: a reward that all share is everybody's.
+
+    Args:
+        after (TensorDictBase): ``[*B]``, what followed: ``"next"`` of a batch as collected.
+        members (mapping): which seats each group's agents take.
+    """
+    rewards = []
+    for group, own in members.items():
+        reward = after.get((group, "reward"), None)
+        if reward is None:
+            reward = after.get("reward").unsqueeze(-2)
+        rewards.append(reward.squeeze(-1).expand(*after.shape, own.stop - own.start))
+    return torch.cat(rewards, dim=-1)
 
 
 def action_width(spec: TensorSpec) -> int:

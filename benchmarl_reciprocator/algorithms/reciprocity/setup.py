@@ -45,16 +45,18 @@ def seats_are_alike(experiment: Experiment) -> bool:
     return getattr(experiment.test_env, "interchangeable_seats", True)
 
 
-def make_view(experiment: Experiment, options: EstimatorOptions) -> JointView:
-    """The joint view of the experiment's batches that the estimator takes."""
+def make_view(experiment: Experiment, options: EstimatorOptions | None = None) -> JointView:
+    """The joint view of the experiment's batches that an estimator with these options takes; without any, with the
+    state as one vector.
+    """
     return JointView(
         experiment.group_map,
         experiment.observation_spec,
         experiment.state_spec,
         experiment.action_spec,
         experiment.max_steps,
-        flat=options.estimator_encoder is None,
-        in_a_row=options.estimator_share_params,
+        flat=options is None or options.estimator_encoder is None,
+        in_a_row=options is not None and options.estimator_share_params,
     )
 
 
