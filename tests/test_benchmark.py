@@ -145,6 +145,18 @@ def test_a_finished_suite_runs_nothing_again_and_another_shares_its_folder(
     assert "Reciprocator" in capsys.readouterr().out
 
 
+def test_earlier_results_of_other_options_are_told(finished: Finished) -> None:
+    # As if a preset had been another one when this was run
+    (file,) = finished.folder.glob("runs/*/learner-*/seed_0/.hydra/config.yaml")
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("lr: ", "lr: 1", 1))
+        with pytest.warns(UserWarning, match=r"pd, learner: earlier results are kept.*experiment\.lr was"):
+            assert here(finished.folder, [*suite_of(finished.folder, {"learner": "ippo"}), f"{ITERATIONS}=2"]) == 0
+    finally:
+        file.write_text(before)
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 import benchmarl_reciprocator.conf
 from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, RECORD
+from benchmarl_reciprocator.suites.earlier import made_otherwise
 from benchmarl_reciprocator.suites.suite import Run, expand, failure, is_done, iterations_done
 
 SUITES = Path(benchmarl_reciprocator.conf.__file__).parent / "suite"
@@ -85,3 +87,18 @@ def test_progress_and_failure_are_read_off_the_disk(tmp_path: Path) -> None:
         "Traceback\n  ...\nValueError: task.n_agents must be an integer >= 2, but is 1\n"
     )
     assert failure(tmp_path, runs[0]) == "ValueError: task.n_agents must be an integer >= 2, but is 1"
+
+
+def test_results_made_with_other_options_are_told(tmp_path: Path) -> None:
+    run = Run("pd", "mine", 0, ("+preset=one",))
+    options = {"algorithm": {"share_policy": "${tuned}", "lmbda": 0.9}, "tuned": False, "folder": "there"}
+    file = tmp_path / run.folder / ".hydra" / "config.yaml"
+    file.parent.mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(options), file)
+    # What is new, and where a run goes, are no differences.
+    same = OmegaConf.create({**options, "folder": "here", "co_players": {"share": 0.0}})
+    assert made_otherwise(tmp_path, [run], lambda _: same) == []
+    changed = OmegaConf.merge(same, {"tuned": True})
+    (told,) = made_otherwise(tmp_path, [run, Run("pd", "mine", 1, ("+preset=one",))], lambda _: changed)
+    assert "pd, mine" in told and "algorithm.share_policy was False, is True" in told
+    assert str(file.parent.parent.parent) in told

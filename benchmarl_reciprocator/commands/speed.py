@@ -26,8 +26,8 @@ from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.suites.speed import import_rows, iteration_rows, memory_rows, read_rows, worse
 
-# With policies of their own, as IPPO's: like with like
-PRESETS = ("coins_lenient", "coins_gru")
+# With one policy in both seats, where IPPO has one for each; with one for each, like with like; with recurrent ones
+PRESETS = ("coins", "coins_lenient", "coins_gru")
 BLOCKS = (*PRESETS, "memory", "import")
 
 READS = """

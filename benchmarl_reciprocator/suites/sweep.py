@@ -37,6 +37,7 @@ from benchmarl_reciprocator.evaluation.locks import InUseError, locked
 from benchmarl_reciprocator.plugin.checks import refuse_missing_devices
 from benchmarl_reciprocator.plugin.experiments import hydra_left_as_it_was
 from benchmarl_reciprocator.plugin.schedule import settle_frames
+from benchmarl_reciprocator.suites.earlier import made_otherwise
 from benchmarl_reciprocator.suites.run import refuse_what_cannot_be_recorded, run
 from benchmarl_reciprocator.suites.suite import Run, expand, failure, has_record, is_done, iterations_done, told_apart
 
@@ -173,6 +174,11 @@ def sweep(
     runs = told_apart(runs, folder / "runs")
     missing = [one for one in runs if not is_done(folder / "runs", one)]
     iterations = _checked(config_loader, config, missing, folder)
+    begun = [one for one in runs if (folder / "runs" / one.folder).is_dir()]
+    for sentence in made_otherwise(
+        folder / "runs", begun, lambda one: config_loader.load_sweep_config(config, _job(one, folder))
+    ):
+        warnings.warn(sentence, stacklevel=2)
     returned: Sequence[Any] = []
     _refuse_unless_writable(folder)
     if missing:
