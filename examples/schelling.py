@@ -39,7 +39,10 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
             and its 95% confidence interval (normal).
     """
     chosen = SocialDilemmaTask[task.upper()].get_from_yaml()
-    chosen.config.update(n_agents=n_agents, grouping="one_group", **overrides)
+    chosen.config.update(grouping="one_group", **overrides)
+    if "n_agents" in chosen.config:
+        chosen.config["n_agents"] = n_agents
+    n_agents = chosen.options.make_env(num_envs=1, device="cpu", seed=seed).n_agents
     rows = []
     for cooperators in range(n_agents + 1):
         strategies = ["cooperate"] * cooperators + ["defect"] * (n_agents - cooperators)
@@ -98,7 +101,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
         panel.set_title(task)
         panel.set_xlabel("others who cooperate")
         panel.set_xticks(sorted(set(table.loc[table["task"] == task, "others"])))
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
         panel.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_ylabel("return in an episode")
     panels[0, 0].legend(frameon=False)

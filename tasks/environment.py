@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import Categorical, Composite, Unbounded
+from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator.tasks.groups import seats
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 GROUPINGS = ("per_agent", "one_group")
+
+
+class ActionRange(NamedTuple):
+    """Continuous actions: vectors whose numbers are all from one interval.
+
+    Args:
+        low (float): the least that a number can be.
+        high (float): the most.
+        size (int): how many numbers ``D`` an action has.
+    """
+
+    low: float
+    high: float
+    size: int = 1
 
 
 class SocialDilemmaEnv(EnvBase):
@@ -25,7 +39,8 @@ class SocialDilemmaEnv(EnvBase):
     and :meth:`state`. Grouping, horizon, stochastic episode length, partial resets, specs and seeds are handled here.
 
     Args:
-        n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``.
+        n_actions (sequence of int): number of actions of each agent; its length is the number of agents ``N``. With
+            continuous actions, of those that agents would have without, for which scripted players are written.
         observation_shape (sequence of int): shape ``*O`` of one agent's observation.
         state_shape (sequence of int): shape ``*S`` of the global state.
         info (mapping, optional): what :meth:`transition` reports for each agent, as the number of values by name.
@@ -37,6 +52,8 @@ class SocialDilemmaEnv(EnvBase):
             terminates otherwise.
         grouping (str): ``"per_agent"``, one group for each agent (self-interested learners), or ``"one_group"``,
             all agents in one group (centralised critics and mixers work within a group).
+        action_range (ActionRange, optional): where all agents act by vectors of numbers in place of choices, from
+            what. What an agent does beyond it counts as the nearest that is in it.
         device (torch.device): device of all tensors.
         seed (int, optional): seed of the environments' own random numbers.
 
@@ -55,6 +72,7 @@ class SocialDilemmaEnv(EnvBase):
         max_steps: int,
         continuation_probability: float = 1.0,
         grouping: str = "per_agent",
+        action_range: ActionRange | None = None,
         device: torch.device | str = "cpu",
         seed: int | None = None,
     ) -> None:
@@ -78,6 +96,7 @@ class SocialDilemmaEnv(EnvBase):
         self.max_steps = max_steps
         self.continuation_probability = continuation_probability
         self.grouping = grouping
+        self.action_range = action_range
         self.info = dict(info or {})
         names = [f"agent_{i}" for i in range(self.n_agents)]
         self.group_map = {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
@@ -96,7 +115,7 @@ class SocialDilemmaEnv(EnvBase):
         """Play one step.
 
         Args:
-            actions (Tensor): ``[B, N]``, integers.
+            actions (Tensor): ``[B, N]``, integers; with continuous actions ``[B, N, D]``, floats in ``action_range``.
 
         Returns:
             tuple[Tensor, dict[str, Tensor]]: rewards ``[B, N]``, and for each name in ``info`` a tensor ``[B, N, K]``
@@ -131,6 +150,18 @@ class SocialDilemmaEnv(EnvBase):
         """Standard normal random numbers ``[*shape]`` from the environments' own generator."""
         return torch.randn(*shape, generator=self._generator, device=self.device)
 
+    def action_spec_of(self, seat: int, shape: tuple[int, ...]) -> TensorSpec:
+        """How the agent of a seat acts.
+
+        Args:
+            seat (int): whose spec it is, and that of all other agents in its group.
+            shape (tuple of int): ``[B, n]``, for a group of ``n`` agents.
+        """
+        if self.action_range is None:
+            return Categorical(self.n_actions[seat], shape=shape, device=self.device)
+        low, high, size = self.action_range
+        return Bounded(low, high, shape=(*shape, size), device=self.device)
+
     def _make_specs(self, observation_shape: tuple[int, ...], state_shape: tuple[int, ...]) -> None:
         batch = self.batch_size
         observation, action, reward = Composite(shape=batch), Composite(shape=batch), {}
@@ -149,7 +180,7 @@ class SocialDilemmaEnv(EnvBase):
                     device=self.device,
                 )
             action[group] = Composite(
-                action=Categorical(self.n_actions[first], shape=shape, device=self.device),
+                action=self.action_spec_of(first, shape),
                 shape=shape,
                 device=self.device,
             )
@@ -185,7 +216,9 @@ class SocialDilemmaEnv(EnvBase):
         )
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        actions = torch.cat([tensordict.get((group, "action")) for group in self.group_map], dim=-1)
+        actions = torch.cat([tensordict.get((group, "action")) for group in self.group_map], dim=1)
+        if self.action_range is not None:
+            actions = actions.clamp(self.action_range.low, self.action_range.high)
         rewards, info = self.transition(actions)
         self._steps = self._steps + 1
         truncated = (self._steps >= self.max_steps).unsqueeze(-1)

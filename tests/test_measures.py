@@ -12,6 +12,7 @@ from torchrl.envs import EnvBase
 
 from benchmarl_reciprocator import GridPlayers, SocialDilemmaClass, SocialDilemmaTask
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS as COINS
+from benchmarl_reciprocator.tasks.fishery.rules import VARIANTS as FISHERY
 from benchmarl_reciprocator.tasks.grid.cleanup import VARIANTS as CLEANUP
 from benchmarl_reciprocator.tasks.grid.harvest import VARIANTS as HARVEST
 from benchmarl_reciprocator.tasks.groups import joint_entry
@@ -21,7 +22,13 @@ from benchmarl_reciprocator.tasks.task import shipped_tasks
 
 WITHOUT_COOPERATION = ("matching_pennies", "matrix_game")
 DILEMMAS = [name for name in shipped_tasks() if name not in WITHOUT_COOPERATION]
-VARIANTS = {"coins": COINS, "cleanup": CLEANUP, "harvest": HARVEST, "prisoners_dilemma": PRISONERS_DILEMMA}
+VARIANTS = {
+    "coins": COINS,
+    "cleanup": CLEANUP,
+    "fishery": FISHERY,
+    "harvest": HARVEST,
+    "prisoners_dilemma": PRISONERS_DILEMMA,
+}
 CASES = [(name, variant) for name in shipped_tasks() for variant in VARIANTS.get(name, [None])]
 # Of each task and variant: the version of its rules, and numbers for the rewards and the observations of a rollout
 # with given actions. They move with the rules.
@@ -36,12 +43,15 @@ GOLDEN: dict[tuple[str, str | None], tuple[int, float, float]] = {
     ("coins", "pola"): (2, 2.9722, 12.4377),
     ("coins", "loqa"): (2, 2.9722, 12.4377),
     ("coins", "jaxmarl"): (2, 5.8819, 1.3393),
+    ("fishery", "fishery"): (1, 11.2321, -4.6022),
+    ("fishery", "cournot"): (1, 9070.1958, -3.2185),
     ("harvest", "small"): (2, 2.6418, -73.8093),
     ("harvest", "ssdg"): (2, 53.7249, 17.1514),
     ("harvest", "melting_pot"): (2, -2.5519, 24.9630),
     ("harvest", "socialjax"): (2, -5.4232, -32.4650),
     ("matching_pennies", None): (1, 4.7708, -7.0389),
     ("matrix_game", None): (1, -26.4151, -7.0389),
+    ("negotiation", None): (1, -0.6452, -1.4634),
     ("prisoners_dilemma", "lola"): (1, 19.4271, -7.0389),
     ("prisoners_dilemma", "contribution"): (1, 7.6599, -7.0389),
     ("prisoners_dilemma", "leibo"): (1, 33.9870, -7.0389),
@@ -172,6 +182,8 @@ def test_a_change_of_rules_raises_the_version(name: str, variant: str | None) ->
         ("coins", "pola", {"owner": "random"}),
         ("coins", "loqa", {"owner": "random"}),
         ("harvest", "small", {"radius": 1.0}),
+        ("fishery", "fishery", {"growth": 0.16}),
+        ("negotiation", None, {"division": "proportional"}),
         ("public_goods", None, {"multiplier": 2.01}),
         ("shared_pasture", None, {"growth": 0.11}),
     ],
