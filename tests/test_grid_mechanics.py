@@ -39,9 +39,8 @@ class Camp(GridWorldEnv):
         )
         self.carried = torch.zeros(*self.batch_size, n_agents)
 
-    def start(self, where: Tensor) -> None:
-        self.carried = self.carried.masked_fill(where.unsqueeze(-1), 0)
-        super().start(where)
+    def lay_out(self, rows: Tensor) -> None:
+        self.carried[rows] = 0
 
     def numbers(self) -> Tensor:
         return torch.stack([self.carried, self.wait("freeze").float()], -1)
@@ -208,7 +207,7 @@ def test_everything_is_put_back_at_once_but_under_agents() -> None:
     cells = env.grid.cells("GS")
     full = env.first_things[cells].expand(2, -1)
     env.things[:, cells] = 0
-    env.restore(torch.tensor([True, False]), cells, full)
+    env.restore(torch.tensor([[True], [False]]), cells, full)
     stone = env.things_named["stone"]
     assert env.things[:, cells].tolist() == [[0, 2, stone], [0, 0, 0]]
 

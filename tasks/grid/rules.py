@@ -19,6 +19,7 @@ ACTIONS = {
     "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
     "compass": ("stay", "north", "east", "south", "west"),
     "fixed": ("stay", "north", "east", "south", "west", "turn_left", "turn_right"),
+    "steer": ("stay", "forward", "turn_left", "turn_right"),
 }
 SHAPES = ("block", "beside", "arrow")
 
@@ -80,7 +81,8 @@ class GridRules:
         actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
             with it; ``"compass"``: stay and four moves in fixed directions, the agent looks where it last moved,
             and north is at the top of its view; ``"fixed"``: stay, four moves in fixed directions, two turns, and its
-            view turns with it. Beams come after these, zapping first.
+            view turns with it; ``"steer"``: stay, one step ahead, two turns, and its view turns with it. Beams come
+            after these, zapping first.
         beam_shape (str): shape of all beams, one of :data:`SHAPES`, see :class:`Beam`.
         zap_length (int): length of the zapping beam; 0: there is no zapping.
         zap_width (int): number of its rays, odd.

@@ -88,9 +88,9 @@ class Things(SocialDilemmaEnv):
         """Put back what is missing on cells where nobody stands, all at once.
 
         Args:
-            where (Tensor): in which environments, boolean ``[B]``.
+            where (Tensor): where, boolean, broadcast to ``[B, cells]``.
             cells (slice): which cells.
             as_before (Tensor): number of the thing that belongs on each of them, ``[B, cells]``.
         """
         lying = self.things[:, cells]
-        lying.addcmul_(self.free(cells) * where.unsqueeze(-1), as_before.to(lying.dtype))
+        lying.addcmul_(self.free(cells) * where, as_before.to(lying.dtype))

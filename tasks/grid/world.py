@@ -165,9 +165,13 @@ class GridWorldEnv(Agents):
         self.out[rows] = self.frozen[rows] = 0
         for has in self.marks.values():
             has[rows] = False
+        self.lay_out(rows)
         self._firing.start(rows)
         self.stand()
         self._look()
+
+    def lay_out(self, rows: Tensor) -> None:
+        """Start an episode of the game's own in the environments ``rows``: what is drawn anew, and what it counts."""
 
     def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
         """Set cells and orientations of agents, ``[B, N]`` each, and what lies on every cell, ``[B, n + 2]``."""
