@@ -227,15 +227,17 @@ def distances(goals: Tensor, blocked: Tensor) -> Tensor:
         Tensor: ``[B, k, k]``; :data:`FAR` where there is no way.
     """
     steps = torch.full(goals.shape, FAR, device=goals.device).masked_fill(goals, 0.0)
-    # Rarely is a way longer than two sides of the window.
-    for _ in range(2 * goals.shape[-1]):
+    no_way = blocked & ~goals
+    while True:
         around = torch.nn.functional.pad(steps, (1, 1, 1, 1), value=FAR)
         nearest = torch.minimum(
             torch.minimum(around[:, :-2, 1:-1], around[:, 2:, 1:-1]),
             torch.minimum(around[:, 1:-1, :-2], around[:, 1:-1, 2:]),
         )
-        steps = torch.minimum(steps, (nearest + 1).clamp(max=FAR)).masked_fill(blocked & ~goals, FAR)
-    return steps
+        nearer = torch.minimum(steps, (nearest + 1).clamp(max=FAR)).masked_fill(no_way, FAR)
+        if torch.equal(nearer, steps):
+            return steps
+        steps = nearer
 
 
 def ray_places(rules: MatrixWorldRules, own: int) -> Tensor:
