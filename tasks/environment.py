@@ -142,6 +142,12 @@ class SocialDilemmaEnv(EnvBase):
         """
         return False
 
+    def ends(self) -> Tensor:
+        """Which episodes end by chance with the step that was just played, boolean ``[B, 1]``."""
+        if self.continuation_probability < 1:
+            return self.random(*self.batch_size, 1) >= self.continuation_probability
+        return torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
+
     def random(self, *shape: int) -> Tensor:
         """Uniform random numbers ``[*shape]`` in ``[0, 1)`` from the environments' own generator."""
         return torch.rand(*shape, generator=self._generator, device=self.device)
@@ -222,10 +228,7 @@ class SocialDilemmaEnv(EnvBase):
         rewards, info = self.transition(actions)
         self._steps = self._steps + 1
         truncated = (self._steps >= self.max_steps).unsqueeze(-1)
-        if self.continuation_probability < 1:
-            terminated = self.random(*self.batch_size, 1) >= self.continuation_probability
-        else:
-            terminated = torch.zeros_like(truncated)
+        terminated = self.ends()
         flags = {"done": truncated | terminated, "terminated": terminated, "truncated": truncated}
         return self._assemble(rewards, info, flags)
 

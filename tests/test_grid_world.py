@@ -608,7 +608,7 @@ def test_what_always_holds(n_agents: int, actions: str, timeout: int, seed: int)
         (ROOM, {"view": 0}, r"task.view must be an integer >= 1, but is 0"),
         (ROOM, {"view": 2.5}, r"task.view must be an integer >= 1, but is 2.5"),
         (ROOM, {"view_behind": 5}, r"task.view_behind must be an integer from 0 to 4 \(task.view - 1\), but is 5"),
-        (ROOM, {"actions": "fly"}, r"task.actions must be turn, compass or fixed, but is 'fly'"),
+        (ROOM, {"actions": "fly"}, r"task.actions must be turn, compass, fixed or steer, but is 'fly'"),
         (ROOM, {"beam_shape": "cone"}, r"task.beam_shape must be block, beside or arrow, but is 'cone'"),
         (
             ROOM,

@@ -15,6 +15,7 @@ from torchrl.envs.utils import check_env_specs
 
 from benchmarl_reciprocator import SocialDilemmaClass, SocialDilemmaTask
 from benchmarl_reciprocator.tasks.grid.harvest import MAPS, VARIANTS, HarvestEnv
+from benchmarl_reciprocator.tasks.grid.players import next_poses, pose_distances
 from benchmarl_reciprocator.tasks.groups import joint_entry
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=10)
@@ -164,6 +165,46 @@ def test_actions_that_who_is_zapped_loses(variant: str, lost: int) -> None:
     assert tuple(env.grid.places[env.cells[0, 1]].tolist()) in starts
 
 
+@pytest.mark.parametrize(("place", "hit"), [((5, 5), 1), ((3, 5), 1), ((6, 5), 1), ((4, 4), 1), ((5, 3), 0)])
+def test_who_guards_the_door_of_a_closed_room(place: tuple[int, int], hit: int) -> None:
+    env = make_env(map="small_closed", variant="melting_pot_closed", n_agents=3, view=7)
+    env = put(env, (3, 4), (1, 11), place if env.grid.layout[place] < env.grid.wall else (6, 3))
+    env.place(facing=torch.tensor([[2, 0, 0]]))
+    assert act(env, "zap", "stay", "stay")[1]["zapped"][0, 2].item() == hit
+
+
+@pytest.mark.parametrize("name", ["closed", "partnership"])
+def test_insiders_start_and_come_back_inside_and_the_others_outside(name: str) -> None:
+    variant = f"melting_pot_{name}"
+    env = make_env(40, map=f"small_{name}", variant=variant, n_agents=4, view=7, zap_timeout=1)
+    inside, outside = env.grid.cells("Q"), env.grid.cells("P")
+    assert not env.interchangeable_seats
+
+    def all_in_place() -> bool:
+        own, others = env.cells[:, :2], env.cells[:, 2:]
+        return bool(((own >= inside.start) & (own < inside.stop) & (others >= outside.start)).all())
+
+    assert all_in_place() and len(env.cells[:, 0].unique()) == 2
+    # Each hits the one in front of it.
+    put(env, (6, 2), (6, 3), (9, 4), (9, 6))
+    env.place(facing=torch.tensor([[1, 3, 1, 3]]).expand(40, -1))
+    act(env, "zap", "zap", "zap", "zap")
+    assert (env.out == 1).all()
+    act(env, *["stay"] * 4)
+    assert all_in_place()
+
+
+def test_partnership_is_one_room_with_two_doors() -> None:
+    closed, partnership = (make_env(map=f"small_{name}", view=7, n_agents=2) for name in ("closed", "partnership"))
+    # The ways between the two insiders' cells
+    steps = [
+        pose_distances(next_poses(env))[env.grid.layout[3, 4] * 4, env.grid.layout[3, 8] * 4].item()
+        for env in (closed, partnership)
+    ]
+    # Around the outside, or across the room
+    assert steps == [30, 6]
+
+
 def zapped(variant: str, place: tuple[int, int]) -> int:
     """Whether one that looks north from row 6, column 3, zaps one at this place."""
     env = make_env(map=["PPPPPPP"] * 7 + ["A      "], variant=variant, view=3)
@@ -223,9 +264,9 @@ def test_what_always_holds(n_agents: int, seed: int, variant: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"map": "moon"}, r"task.map must be open, .* ssdg or a list of rows, but is 'moon'"),
+        ({"map": "moon"}, r"task.map must be closed, .* ssdg or a list of rows, but is 'moon'"),
         ({"map": ["PP  "]}, r"the number of apple cells 'A' in task.map must be at least 1, but is 0"),
-        ({"map": ["APP", "BPP"]}, r"row 2, column 1 of task.map must be '@', 'A', 'P' or ' ', but is 'B'"),
+        ({"map": ["APP", "BPP"]}, r"row 2, column 1 of task.map must be '@', 'A', 'Q', 'P' or ' ', but is 'B'"),
         ({"regrowth": [0.0, 1.2]}, r"task.regrowth for 1 apples near must be a probability from 0 to 1, but is 1.2"),
         ({"regrowth": []}, r"task.regrowth must be a list of one probability or more, but is \[\]"),
         ({"regrowth": 0.1}, r"task.regrowth must be a list of one probability or more, but is 0.1"),

@@ -35,7 +35,8 @@ from benchmarl_reciprocator.testing.experiments import (
 )
 from benchmarl_reciprocator.testing.players import check_player
 
-N_ENVS, STEPS = 5, 24
+# What a measure of cooperation counts may be rare: then it is looked for in longer play.
+N_ENVS, STEPS, MORE_STEPS = 5, 24, 128
 # What an environment offers beside TorchRL's interface.
 NEEDED = ("n_agents", "n_actions", "max_steps", "group_map", "interchangeable_seats", "state")
 # One of each kind: a critic for each agent, a central one, a mixer, neither, and reciprocity.
@@ -167,7 +168,11 @@ def _check_metrics(task: SocialDilemmaClass) -> None:
             torch.allclose(padded[name].float(), short[name].float(), equal_nan=True, atol=1e-5),
             f"metrics()[{name!r}] must leave out the steps where valid is False, which pad an episode that has ended",
         )
-    _check_cooperation(task.cooperation, metrics)
+    measure = task.cooperation
+    if isinstance(measure, CooperationMeasure) and metrics.get(measure.metric, torch.zeros(1)).isnan().all():
+        batch = _rollout(env, steps=MORE_STEPS)
+        metrics = task.options.metrics(batch, torch.ones(batch.shape, dtype=torch.bool))
+    _check_cooperation(measure, metrics)
 
 
 def _check_cooperation(measure: Any, metrics: dict[str, Tensor]) -> None:
@@ -240,16 +245,16 @@ def _random_actions(env: Any, generator: torch.Generator) -> Tensor:
     return torch.stack([torch.randint(n, (N_ENVS,), generator=generator) for n in env.n_actions], -1)
 
 
-def _rollout(env: Any, actions_seed: int = 0) -> TensorDictBase:
-    """Random play ``[B, T]`` as BenchMARL collects it."""
+def _rollout(env: Any, actions_seed: int = 0, steps: int = STEPS) -> TensorDictBase:
+    """Random play ``[B, T]`` as BenchMARL collects it, of at most so many steps."""
     generator = torch.Generator().manual_seed(actions_seed)
-    steps = []
+    played = []
     tensordict = env.reset()
-    for _ in range(min(env.max_steps, STEPS)):
+    for _ in range(min(env.max_steps, steps)):
         tensordict = env.step(act(tensordict, _random_actions(env, generator), env))
-        steps.append(tensordict.clone())
+        played.append(tensordict.clone())
         tensordict = env.step_mdp(tensordict)
-    return torch.stack(steps, 1)
+    return torch.stack(played, 1)
 
 
 def _seen(env: Any, actions: Sequence[Tensor], first_seat: int = 0) -> list[Tensor]:

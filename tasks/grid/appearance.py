@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,11 +26,13 @@ class Appearance:
         observation (str): one of :data:`OBSERVATIONS`.
         turns (bool): whether views turn with the agent.
         device (torch.device): device of all tensors.
+        marks (mapping, optional): what else everybody sees of an agent, by name, and its colour.
+        n_numbers (int): how many numbers an agent knows beside what it sees.
 
     Attributes:
         beam_unit (int): what a beam adds, over its number.
         beam_codes (Tensor): what each beam adds, 0 for none: ``[1 + beams]``, 32-bit integers.
-        n_channels (int): number of channels ``C`` of a cell.
+        n_channels (int): number of channels of a cell in what one agent sees, those of its numbers included.
     """
 
     def __init__(
@@ -41,10 +43,19 @@ class Appearance:
         observation: str,
         turns: bool,
         device: torch.device | str,
+        marks: Mapping[str, str] | None = None,
+        n_numbers: int = 0,
     ) -> None:
-        table = appearances(n_agents, things, beams, observation)
+        self._marks = list(marks or {})
+        self.n_numbers = n_numbers
+        table = appearances(n_agents, things, beams, observation, list((marks or {}).values()))
         if not turns:
             table = table[:, :1]
+        self._flat = observation == "flat"
+        self._cell_channels = table.shape[-1]
+        if n_numbers and not self._flat:
+            # Planes for the numbers of whoever looks
+            table = torch.cat([table, torch.zeros(*table.shape[:-1], n_numbers)], -1)
         _, orientations, self._n_codes, self.n_channels = table.shape
         self._table = table.flatten(0, 2).to(device)
         seats = torch.arange(n_agents, device=device)
@@ -52,58 +63,107 @@ class Appearance:
         self.beam_unit = len(things)
         standing_unit = self.beam_unit * (len(beams) + 1)
         self.beam_codes = (torch.arange(len(beams) + 1, device=device) * self.beam_unit).int()
-        # What an agent adds, by four times its seat plus its orientation.
-        self._first_pose = 4 * seats
-        self._pose_codes = (torch.arange(1, 4 * n_agents + 1, device=device) * standing_unit).int()
-        self._seat_of = torch.full((4 * n_agents * standing_unit + 1,), n_agents, device=device)
-        self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(4)
+        # What an agent adds, by its pose: orientation, marks, seat.
+        poses = 4 * 2 ** len(self._marks)
+        self._first_pose = poses * seats
+        self._pose_codes = (torch.arange(1, poses * n_agents + 1, device=device) * standing_unit).int()
+        self._seat_of = torch.full((poses * n_agents * standing_unit + 1,), n_agents, device=device)
+        self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(poses)
 
-    def pose_codes(self, facing: Tensor) -> Tensor:
-        """What agents with the orientations ``facing`` ``[B, N]`` add to the code of their cell, 32-bit integers."""
-        return self._pose_codes.take(self._first_pose + facing)
+    def pose_codes(self, facing: Tensor, marks: Mapping[str, Tensor]) -> Tensor:
+        """What agents add to the code of their cell, 32-bit integers ``[B, N]``.
+
+        Args:
+            facing (Tensor): their orientations, ``[B, N]``.
+            marks (mapping): who has each mark, boolean ``[B, N]``, by name.
+        """
+        pose = self._first_pose + facing
+        for number, name in enumerate(self._marks):
+            pose = pose + marks[name] * (4 * 2**number)
+        return self._pose_codes.take(pose)
 
     def seats(self, standing: Tensor) -> Tensor:
         """Seats of the agents with these pose codes, ``N`` for nobody (0): ``[*B]``."""
         return self._seat_of.index_select(0, standing.flatten()).view_as(standing)
 
-    def to_all(self, codes: Tensor, turned: Tensor) -> Tensor:
+    def shape(self, rows: int, columns: int, knowing: int = 1) -> list[int]:
+        """Shape of what is seen of so many cells, with the numbers of so many agents."""
+        numbers = knowing * self.n_numbers
+        if self._flat:
+            return [rows * columns * self._cell_channels + numbers]
+        return [rows, columns, self._cell_channels + numbers]
+
+    def to_all(self, codes: Tensor, turned: Tensor, numbers: Tensor | None) -> Tensor:
         """What each agent sees of the cells in its own window.
 
         Args:
             codes (Tensor): of the cells that each sees, ``[B, N, V]``; changed in place.
             turned (Tensor): orientations of their windows, ``[B, N]``.
+            numbers (Tensor, optional): what each knows beside, ``[B, N, M]``.
 
         Returns:
-            Tensor: ``[B, N, V, C]``.
+            Tensor: ``[B, N, V, C]``, or ``[B, N, V C + M]`` if flat.
         """
         codes += (self._first_code + turned * self._n_codes).int().unsqueeze(-1)
-        return embedding(codes, self._table)
+        seen = embedding(codes, self._table)
+        if numbers is None:
+            return seen
+        if self._flat:
+            return torch.cat([seen.flatten(-2), numbers], -1)
+        seen[..., self._cell_channels :] = numbers.unsqueeze(-2)
+        return seen
 
-    def to_seat(self, codes: Tensor, seat: int) -> Tensor:
-        """What the cells with ``codes`` ``[*B]`` look like to the agent in one seat that looks north: ``[*B, C]``."""
-        return embedding(codes + self._first_code[seat].int(), self._table)
+    def to_seat(self, codes: Tensor, seat: int, numbers: Tensor | None) -> Tensor:
+        """What cells look like to the agent in one seat that looks north.
+
+        Args:
+            codes (Tensor): of the cells, ``[B, V]``.
+            seat (int): its seat.
+            numbers (Tensor, optional): what each knows beside, ``[B, N, M]``.
+
+        Returns:
+            Tensor: ``[B, V, C]`` with the numbers of all agents, in the order of seats after its own, or flat.
+        """
+        seen = embedding(codes + self._first_code[seat].int(), self._table)
+        if numbers is None:
+            return seen
+        everybodys = numbers.roll(-seat, 1).flatten(1)
+        if self._flat:
+            return torch.cat([seen.flatten(-2), everybodys], -1)
+        planes = everybodys.unsqueeze(1).expand(-1, seen.shape[1], -1)
+        return torch.cat([seen[..., : self._cell_channels], planes], -1)
 
 
-def appearances(n_agents: int, things: Sequence[str | None], beams: Sequence[str], observation: str) -> Tensor:
+def appearances(
+    n_agents: int,
+    things: Sequence[str | None],
+    beams: Sequence[str],
+    observation: str,
+    marks: Sequence[str] = (),
+) -> Tensor:
     """What a cell looks like to each agent in each orientation, ``[N, 4, codes, C]``.
 
-    With ``K`` things and ``M`` beams, a code is ``thing + K (beam + (M + 1) pose)``, where beam is 0 for none and pose
-    is 0 for nobody, else ``1 + orientation + 4 seat``.
+    With ``K`` things, ``M`` beams and ``F`` marks, a code is ``thing + K (beam + (M + 1) pose)``, where beam is 0 for
+    none and pose is 0 for nobody, else ``1 + orientation + 4 (marks + 2^F seat)``, with a binary digit for each mark.
     """
-    n_things, n_beams = len(things), len(beams) + 1
-    code = torch.arange(n_things * n_beams * (1 + 4 * n_agents))
+    n_things, n_beams, looks = len(things), len(beams) + 1, 4 * 2 ** len(marks)
+    code = torch.arange(n_things * n_beams * (1 + looks * n_agents))
     thing, beam, standing = code % n_things, code // n_things % n_beams, code // (n_things * n_beams)
     somebody = standing > 0
     viewer = torch.arange(n_agents).view(-1, 1, 1)
     turned = torch.arange(4).view(-1, 1)
     # As the viewer sees them: seats after its own, orientations relative to its own.
-    seat = (((standing - 1) // 4 - viewer) % n_agents).expand(-1, 4, -1)
+    seat = (((standing - 1) // looks - viewer) % n_agents).expand(-1, 4, -1)
     facing = ((standing - 1) % 4 - turned).remainder(4).expand(n_agents, -1, -1)
+    marked = [((standing - 1) // (4 * 2**number) % 2 * somebody).bool() for number in range(len(marks))]
     if observation == "rgb":
         colours = torch.stack([rgb(colour) for colour in things])[thing]
         colours = torch.where((beam > 0).unsqueeze(-1), torch.stack([rgb(None), *map(rgb, beams)])[beam], colours)
         agents = torch.stack([rgb(colour) for colour in COLOURS])[seat]
+        for has, colour in zip(marked, marks):
+            agents = torch.where(has.unsqueeze(-1), (agents + rgb(colour)) / 2, agents)
         return torch.where(somebody.unsqueeze(-1), agents, colours)
     fixed = torch.cat([one_hot(thing, n_things)[:, 1:], one_hot(beam, n_beams)[:, 1:]], -1)
     agents = torch.cat([one_hot(seat, n_agents), one_hot(facing, 4)], -1) * somebody.unsqueeze(-1)
-    return torch.cat([fixed.expand(n_agents, 4, -1, -1), agents], -1).float()
+    shown = [has.expand(n_agents, 4, -1).unsqueeze(-1) for has in marked]
+    return torch.cat([fixed.expand(n_agents, 4, -1, -1), agents, *shown], -1).float()

@@ -26,6 +26,7 @@ class Firing:
         n_envs (int): number of environments ``B``.
         n_agents (int): number of agents ``N``.
         device (torch.device): device of all tensors.
+        n_further (int): number of actions after them.
 
     Attributes:
         number (dict): number of each beam by name, from 1 on; 0 is none.
@@ -46,17 +47,21 @@ class Firing:
         n_envs: int,
         n_agents: int,
         device: torch.device,
+        n_further: int = 0,
     ) -> None:
         for name, beam in beams.items():
-            known = beam.stopped_by is None or beam.stopped_by in things
-            check_option(f"stopped_by of the beam {name!r}", beam.stopped_by, known, one_of([None, *things]))
+            for thing in beam.stoppers():
+                check_option(f"stopped_by of the beam {name!r}", thing, thing in things, one_of([None, *things]))
         self.number = {name: number for number, name in enumerate(beams, 1)}
         self._nowhere = grid.nowhere
         self._rays = ray_table(grid, list(beams.values())).to(device)
         self.rays = self._rays.unflatten(0, (-1, grid.nowhere + 1, 4))
-        self._beam_of = torch.tensor([0] * n_moves + [*self.number.values()], device=device)
-        stops = [things[beam.stopped_by] if beam.stopped_by is not None else NO_THING for beam in beams.values()]
-        self._stops = torch.tensor([NO_THING, *stops], dtype=torch.int32, device=device)
+        self._beam_of = torch.tensor([0] * n_moves + [*self.number.values()] + [0] * n_further, device=device)
+        stops = [[things[thing] for thing in beam.stoppers()] for beam in beams.values()]
+        most = max([1, *map(len, stops)])
+        rows = [row + [NO_THING] * (most - len(row)) for row in [[], *stops]]
+        # By beam, a kind that stops it, as often as one has several.
+        self._stops = torch.tensor(rows, dtype=torch.int32, device=device).T.contiguous().unbind()
         cooldowns = [0, *(beam.cooldown for beam in beams.values())]
         self._cooldowns = torch.tensor(cooldowns, device=device) if any(cooldowns) else None
         through = [False, *(beam.through_agents for beam in beams.values())]
@@ -72,8 +77,19 @@ class Firing:
         """In the environments ``rows``, every beam can be fired."""
         self._wait[rows] = 0
 
+    def wait(self, beam: str) -> Tensor:
+        """Steps until each agent can fire the beam of that name again, ``[B, N]``."""
+        return self._wait[..., self.number[beam]]
+
     def fire(
-        self, actions: Tensor, cells: Tensor, facing: Tensor, things: Tensor, standing: Tensor, order: Tensor | None
+        self,
+        actions: Tensor,
+        cells: Tensor,
+        facing: Tensor,
+        able: Tensor,
+        things: Tensor,
+        standing: Tensor,
+        order: Tensor | None,
     ) -> None:
         """Agents that choose to fire do so, if their beam has cooled down.
 
@@ -81,7 +97,8 @@ class Firing:
             actions (Tensor): ``[B, N]``.
             cells (Tensor): where agents are, ``[B, N]``.
             facing (Tensor): where they look, ``[B, N]``.
-            things (Tensor): what lies on every cell, ``[B, n + 2]``.
+            able (Tensor): who could fire in this step, boolean ``[B, N]``; the beams of the others do not cool down.
+            things (Tensor): what lies on every cell for what beams stop at, ``[B, n + 2]``.
             standing (Tensor): above 0 where an agent is, ``[B, n + 2]``.
             order (Tensor, optional): each agent's place in the order of beams that act in turn, ``[B, N]``; needed only
                 where some do.
@@ -89,16 +106,18 @@ class Firing:
         beam = self._beam_of.take(actions)
         if self._cooldowns is not None:
             beam = beam * (self._wait.gather(-1, beam.unsqueeze(-1)).squeeze(-1) == 0)
-            # It stands still while the agent is out.
-            inside = (cells != self._nowhere).unsqueeze(-1)
-            cooler = (self._wait - inside.long()).clamp(min=0)
+            cooler = (self._wait - able.unsqueeze(-1).long()).clamp(min=0)
             self._wait = cooler.scatter(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
             self._wait[..., 0] = 0
         self.fires = beam
         row = (beam * (self._nowhere + 1) + cells) * 4 + facing
         reach = self._rays.index_select(0, row.flatten()).view_as(self.reach)
         flat = reach.flatten(1)
-        stopped = things.gather(1, flat).view_as(reach) == self._stops.take(beam)[..., None, None]
+        lying = things.gather(1, flat).view_as(reach)
+        first, *further = self._stops
+        stopped = lying == first.take(beam)[..., None, None]
+        for kinds in further:
+            stopped |= lying == kinds.take(beam)[..., None, None]
         meets = standing.gather(1, flat).view_as(reach) > 0
         if self._through is not None:
             meets &= ~self._through.take(beam)[..., None, None]

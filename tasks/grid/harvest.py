@@ -11,13 +11,14 @@ variant     in the source
 all         maps are others, of the same size and structure
 ssdg        apples grow after zapping, which makes no difference, and may grow before the first step, too
 melting_pot agents move one after another in a random order, and chains only follow who is drawn earlier; seats 0 and 1
-            start and come back on cells of their own; chances of apples are those of the apples before the step, and
-            they grow under agents too, and are taken at once; agents see whether they can zap; an episode ends by
-            chance at steps 1099, 1199, ..., at last 5000
-socialjax   two agents start on cells of their own; apples grow at the start of a step, so that they are first seen a
-            step later; one diagonal neighbour is not counted in the last column; rewards are multiplied by the number
-            of agents; an agent that was zapped is seen on its old cell for one step more; beams pass walls; nobody
-            starts looking west
+            start and come back on cells of their own in open, too; chances of apples are those of the apples before the
+            step, and they grow under agents too, and are taken at once; agents see whether they can zap; an episode
+            ends by chance at steps 1099, 1199, ..., at last 5000 (here after 1000; task.max_steps=5000
+            task.min_steps=1000 task.end_interval=100 task.end_chance=0.15 comes near it)
+socialjax   two agents start on cells of their own in every map, and come back outside; apples grow at the start of a
+            step, so that they are first seen a step later; one diagonal neighbour is not counted in the last column;
+            rewards are multiplied by the number of agents; an agent that was zapped is seen on its old cell for one
+            step more; beams pass walls; nobody starts looking west
 =========== ============================================================================================================
 """
 
@@ -42,7 +43,10 @@ from benchmarl_reciprocator.tasks.options import check_option
 
 MAPS = shipped_maps("harvest")
 THINGS = {"apple": "#D0342C"}
-START = {"A": "apple"}
+START = {"A": "apple", "Q": None}
+# Seats that start, and come back, on cells of their own, where the map has any.
+OWN_STARTS = {"Q": (0, 1)}
+INFO = ("apples", "last_apples", "apples_left")
 FLOORS = {"A": "#B7D98B"}
 
 
@@ -98,6 +102,22 @@ VARIANTS = {
         regrowth=(0.0, 0.0025, 0.005, 0.025),
         radius=2.0,
     ),
+    # Agapiou et al. 2022 (arXiv 2211.13746), commons_harvest__closed and __partnership: seats 0 and 1 start inside,
+    # behind doors that their beams cover. With framesTillRespawn = 100 an agent loses 101 actions.
+    **{
+        f"melting_pot_{name}": HarvestRules(
+            **_WIDE_VIEW,
+            map=name,
+            beam_shape="beside",
+            zap_length=4,
+            zap_width=3,
+            zap_cooldown=1,
+            zap_timeout=101,
+            regrowth=(0.0, 0.001, 0.005, 0.025),
+            radius=2.0,
+        )
+        for name in ("closed", "partnership")
+    },
     # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, individual rewards. Of 1000 steps the last
     # pays nothing.
     "socialjax": HarvestRules(
@@ -132,8 +152,9 @@ class HarvestEnv(GridWorldEnv):
 
     def __init__(self, n_agents: int, rules: HarvestRules, rows: list[str], **kwargs: Any) -> None:
         check_harvest_rules(rules)
-        info = ("apples", "last_apples", "apples_left")
-        super().__init__(n_agents, rules, rows, things=THINGS, start=START, floors=FLOORS, info=info, **kwargs)
+        super().__init__(
+            n_agents, rules, rows, things=THINGS, start=START, floors=FLOORS, own_starts=OWN_STARTS, info=INFO, **kwargs
+        )
         self.orchard = self.grid.cells("A")
         size = self.orchard.stop - self.orchard.start
         check_option("the number of apple cells 'A' in task.map", size, size >= 1, "at least 1")

@@ -46,8 +46,10 @@ def move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Te
     beside = torch.where(beside == grid.wall, here, beside)
     landing = here.repeat(n_actions, 1, 1)
     facing = torch.arange(4).repeat(n_actions, 1)
-    # The four moves come after "stay".
-    if actions == "turn":
+    # The moves come after "stay", then the turns.
+    if actions == "steer":
+        landing[1] = beside
+    elif actions == "turn":
         for side in range(4):
             landing[1 + side] = beside.roll(-side, 0)
     else:
@@ -55,5 +57,6 @@ def move_tables(grid: GridMap, actions: str, n_actions: int) -> tuple[Tensor, Te
     if actions == "compass":
         facing[1:5] = torch.arange(4).unsqueeze(1)
     else:
-        facing[5:7] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
+        left = 2 if actions == "steer" else 5
+        facing[left : left + 2] = torch.stack([facing[0] - 1, facing[0] + 1]) % 4
     return landing, facing

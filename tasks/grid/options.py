@@ -42,6 +42,9 @@ class GridWorldOptions:
     beam_shape: str | None = field(default=None, kw_only=True)
     zap_restart: bool | None = field(default=None, kw_only=True)
     zap_through_agents: bool | None = field(default=None, kw_only=True)
+    min_steps: int | None = field(default=None, kw_only=True)
+    end_interval: int | None = field(default=None, kw_only=True)
+    end_chance: float | None = field(default=None, kw_only=True)
 
     def rules_among(self, variants: Mapping[str, Any], maps: Mapping[str, list[str]]) -> tuple[Any, list[str]]:
         """The variant's rules, overridden by those that are set, and the rows of the map."""

@@ -19,19 +19,20 @@ ACTIONS = {
     "turn": ("stay", "forward", "right", "backward", "left", "turn_left", "turn_right"),
     "compass": ("stay", "north", "east", "south", "west"),
     "fixed": ("stay", "north", "east", "south", "west", "turn_left", "turn_right"),
+    "steer": ("stay", "forward", "turn_left", "turn_right"),
 }
 SHAPES = ("block", "beside", "arrow")
 
 
 class Beam(NamedTuple):
-    """A beam that agents fire: parallel rays, each stopped by walls, agents, and things of the kind ``stopped_by``.
+    """A beam that agents fire: parallel rays, each stopped by walls, agents, and things of the kinds ``stopped_by``.
 
     Args:
         length (int): number of cells ``L`` of the middle ray, which begins in front of the agent.
         width (int): number of rays, odd.
         cooldown (int): steps after a shot in which it cannot be fired. Those of a time-out do not count.
         colour (str): its colour.
-        stopped_by (str, optional): the kind of things that stop it.
+        stopped_by (str or tuple of str, optional): the kind of things that stop it, or several.
         shape (str): what the rays ``r`` columns to a side look like. ``"block"``: like the middle ray. ``"beside"``:
             they begin beside the agent and have ``L - r + 1`` cells. ``"arrow"``: they begin in the row in front of
             the agent and have ``L - r`` cells.
@@ -45,10 +46,16 @@ class Beam(NamedTuple):
     width: int
     cooldown: int
     colour: str
-    stopped_by: str | None = None
+    stopped_by: str | tuple[str, ...] | None = None
     shape: str = "block"
     through_agents: bool = False
     in_turn: bool = False
+
+    def stoppers(self) -> tuple[str, ...]:
+        """The kinds of things that stop it."""
+        if self.stopped_by is None:
+            return ()
+        return (self.stopped_by,) if isinstance(self.stopped_by, str) else self.stopped_by
 
     def ray_lengths(self) -> list[int]:
         """Number of cells of each ray."""
@@ -66,12 +73,16 @@ class GridRules:
     Args:
         map (str): name of the map, for a game with several.
         max_steps (int): length of an episode, in steps.
+        min_steps (int): the first step at which an episode may end by chance.
+        end_interval (int): steps from one such step to the next.
+        end_chance (float): probability that it does; 0: it has its full length.
         view (int): side of the square window that an agent sees.
         view_behind (int, optional): how many of its rows are behind the agent; ``None``: as many as ahead.
         actions (str): ``"turn"``: stay, four moves relative to where the agent looks, two turns, and its view turns
             with it; ``"compass"``: stay and four moves in fixed directions, the agent looks where it last moved,
             and north is at the top of its view; ``"fixed"``: stay, four moves in fixed directions, two turns, and its
-            view turns with it. Beams come after these, zapping first.
+            view turns with it; ``"steer"``: stay, one step ahead, two turns, and its view turns with it. Beams come
+            after these, zapping first.
         beam_shape (str): shape of all beams, one of :data:`SHAPES`, see :class:`Beam`.
         zap_length (int): length of the zapping beam; 0: there is no zapping.
         zap_width (int): number of its rays, odd.
@@ -86,6 +97,9 @@ class GridRules:
 
     map: str = "own"
     max_steps: int
+    min_steps: int = 0
+    end_interval: int = 1
+    end_chance: float = 0.0
     view: int
     view_behind: int | None = None
     actions: str = "turn"
@@ -114,6 +128,10 @@ class GridRules:
 def check_rules(n_agents: int, rules: GridRules) -> None:
     """Raise a ``ValueError`` that names the key, what it must be and what it is, if a shared rule is invalid."""
     check_option("task.n_agents", n_agents, 2 <= n_agents <= MAX_AGENTS, f"an integer from 2 to {MAX_AGENTS}")
+    for key, least in (("min_steps", 0), ("end_interval", 1)):
+        value = getattr(rules, key)
+        check_option(f"task.{key}", value, type(value) is int and value >= least, f"an integer >= {least}")
+    check_probability("task.end_chance", rules.end_chance)
     check_option("task.actions", rules.actions, rules.actions in ACTIONS, one_of(ACTIONS))
     check_option("task.view", rules.view, type(rules.view) is int and rules.view >= 1, "an integer >= 1")
     check_option(

@@ -10,19 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.grid.agents import Agents
 from benchmarl_reciprocator.tasks.grid.appearance import OBSERVATIONS, Appearance
 from benchmarl_reciprocator.tasks.grid.board import draw_grid
-from benchmarl_reciprocator.tasks.grid.firing import Firing, change_things
+from benchmarl_reciprocator.tasks.grid.firing import Firing
 from benchmarl_reciprocator.tasks.grid.map import FLOOR, SPAWN, read_map, window_cells
 from benchmarl_reciprocator.tasks.grid.movement import move_tables, resolve_moves
 from benchmarl_reciprocator.tasks.grid.rules import ACTIONS, Beam, GridRules, check_memory, check_rules
+from benchmarl_reciprocator.tasks.grid.starts import StartCells
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 WALL_COLOUR, ZAP_COLOUR = "#5B5F66", "#F5C400"
 
 
-class GridWorldEnv(SocialDilemmaEnv):
+class GridWorldEnv(Agents):
     """Agents with an orientation on a map of cells, where things lie.
 
     A game names its things and its map's symbols, and states its own rules in :meth:`resolve`. In a step all agents
@@ -35,11 +36,14 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     **Beams** meet agents where they are after the moves. What several change is changed by the first in :meth:`order`.
 
+    **Frozen agents** (:meth:`freeze`) stay where they are and do nothing; their beams do not cool down.
+
     **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
-    left]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. What is
-    outside the map looks like a wall; an agent that is out sees nothing, and nobody sees whether a beam has cooled
-    down. The state is the whole map in the same form, as the first agent would see it.
+    left, marks]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. A
+    game's :meth:`numbers` follow, each as a plane of its own, or at the end of the vector. What is outside the map
+    looks like a wall; an agent that is out sees nothing but its numbers. The state is the whole map in the same form,
+    as the first agent would see it, with everybody's numbers.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -51,6 +55,12 @@ class GridWorldEnv(SocialDilemmaEnv):
         floors (mapping, optional): colour of the floor, by symbol.
         beams (mapping, optional): beams other than zapping, by the name of their action.
         info (sequence of str): what :meth:`resolve` reports, one number for each agent.
+        further_actions (sequence of str): actions that only :meth:`resolve` knows; they come last.
+        marks (mapping, optional): colour of what everybody sees of an agent, by name: who is marked so stands in
+            :attr:`marks`. A game in which agents are frozen has a mark ``"frozen"``.
+        n_numbers (int): how many numbers each agent knows beside what it sees, see :meth:`numbers`.
+        own_starts (mapping, optional): seats that start, and come back, on cells of their own, by the symbol of these
+            cells, which is one of ``start``'s.
         observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
@@ -70,6 +80,10 @@ class GridWorldEnv(SocialDilemmaEnv):
         floors: Mapping[str, str] | None = None,
         beams: Mapping[str, Beam] | None = None,
         info: Sequence[str] = (),
+        further_actions: Sequence[str] = (),
+        marks: Mapping[str, str] | None = None,
+        n_numbers: int = 0,
+        own_starts: Mapping[str, Sequence[int]] | None = None,
         observation: str = "image",
         **kwargs: Any,
     ) -> None:
@@ -82,19 +96,22 @@ class GridWorldEnv(SocialDilemmaEnv):
         self.grid = grid
         self.observation = observation
         self.beams = {**({"zap": rules.zap_beam(ZAP_COLOUR)} if rules.zap_length else {}), **(beams or {})}
-        self.actions = {name: number for number, name in enumerate([*ACTIONS[rules.actions], *self.beams])}
+        names = [*ACTIONS[rules.actions], *self.beams, *further_actions]
+        self.actions = {name: number for number, name in enumerate(names)}
         self.things_named = {name: number for number, name in enumerate(("nothing", "wall", *things))}
         self._colours = [None, WALL_COLOUR, *things.values()]
         self._floors = dict(floors or {})
         device = torch.device(kwargs.get("device", "cpu"))
         self._turns = rules.actions != "compass"
         beam_colours = [beam.colour for beam in self.beams.values()]
-        self._appearance = Appearance(n_agents, self._colours, beam_colours, observation, self._turns, device)
+        self._appearance = Appearance(
+            n_agents, self._colours, beam_colours, observation, self._turns, device, marks, n_numbers
+        )
         check_memory(rules.view, n_agents * self._appearance.n_channels, kwargs["num_envs"], device)
         super().__init__(
             [len(self.actions)] * n_agents,
-            observation_shape=self._shape(rules.view, rules.view),
-            state_shape=self._shape(*grid.shape),
+            observation_shape=self._appearance.shape(rules.view, rules.view),
+            state_shape=self._appearance.shape(*grid.shape, n_agents),
             info={name: 1 for name in (*info, "zaps", "zapped", "out")},
             max_steps=rules.max_steps,
             **kwargs,
@@ -105,10 +122,12 @@ class GridWorldEnv(SocialDilemmaEnv):
         behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
         self._layout = grid.layout.flatten().to(device)
-        self._spawns = grid.cells(SPAWN)
+        self._starts = StartCells(grid, n_agents, own_starts or {}, device)
         self._seats = torch.arange(n_agents, device=device)
         n_moves = len(ACTIONS[rules.actions])
-        self._firing = Firing(self.beams, n_moves, grid, self.things_named, batch[0], n_agents, device)
+        self._firing = Firing(
+            self.beams, n_moves, grid, self.things_named, batch[0], n_agents, device, len(further_actions)
+        )
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
@@ -121,17 +140,18 @@ class GridWorldEnv(SocialDilemmaEnv):
         self._beamed = torch.zeros_like(self.things)
         self._standing = torch.zeros_like(self.things)
         self._seen = torch.zeros_like(self.things)
-        # Of agents, [B, N]: cell, orientation (0 north, 1 east, 2 south, 3 west), and remaining steps of a time-out.
         self.cells = torch.full((*batch, n_agents), grid.nowhere, device=device)
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
+        self.frozen = torch.zeros_like(self.cells)
+        self.marks = {name: torch.zeros_like(self.cells, dtype=torch.bool) for name in marks or {}}
 
     @abstractmethod
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Apply the game's own rules, once all have moved.
 
         Args:
-            actions (Tensor): ``[B, N]``; of agents that are out, "stay".
+            actions (Tensor): ``[B, N]``; of agents that are out or frozen, "stay".
 
         Returns:
             tuple[Tensor, dict[str, Tensor]]: rewards and what ``info`` names, ``[B, N]`` each.
@@ -139,40 +159,48 @@ class GridWorldEnv(SocialDilemmaEnv):
 
     def start(self, where: Tensor) -> None:
         rows = where.nonzero().squeeze(-1)
-        order = self.random(len(rows), self._spawns.stop - self._spawns.start).topk(self.n_agents).indices
         self.things[rows], self._beamed[rows] = self.first_things, 0
-        self.cells[rows] = order + self._spawns.start
+        self.cells[rows] = self._starts.draw(len(rows), self.random)
         self.facing[rows] = (self.random(len(rows), self.n_agents) * 4).long()
-        self.out[rows] = 0
+        self.out[rows] = self.frozen[rows] = 0
+        for has in self.marks.values():
+            has[rows] = False
+        self.lay_out(rows)
         self._firing.start(rows)
-        self._stand()
+        self.stand()
         self._look()
+
+    def lay_out(self, rows: Tensor) -> None:
+        """Start an episode of the game's own in the environments ``rows``: what is drawn anew, and what it counts."""
 
     def place(self, cells: Tensor | None = None, facing: Tensor | None = None, things: Tensor | None = None) -> None:
         """Set cells and orientations of agents, ``[B, N]`` each, and what lies on every cell, ``[B, n + 2]``."""
         for name, value in (("cells", cells), ("facing", facing), ("things", things)):
             if value is not None:
                 setattr(self, name, value.to(getattr(self, name)).clone())
-        self._stand()
+        self.stand()
         self._look()
 
     def transition(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         playing = self.out == 0
-        actions = actions * playing
-        self._move(actions)
-        moved = self.cells
-        self._fire(actions)
-        rewards, info = self.resolve(actions)
+        able = self.able()
+        actions = actions * able
         back = self.out == 1
         self.out = (self.out - 1).clamp(min=0)
+        if "frozen" in self.marks:
+            self.frozen = (self.frozen - 1).clamp(min=0)
+        self._move(actions)
+        moved = self.cells
+        self._fire(actions, able)
+        rewards, info = self.resolve(actions)
         zaps = hits = torch.zeros_like(playing)
         if self.rules.zap_length:
             zaps, hits = self.fired("zap"), self._zap()
         if self.rules.zap_penalty or self.rules.zap_cost:
             rewards = rewards - self.rules.zap_penalty * hits - self.rules.zap_cost * zaps
-        self._come_back(hits > 0 if self.rules.zap_restart else back)
-        if self.rules.zap_length or self.cells is not moved:
-            self._stand()
+        self.come_back(hits > 0 if self.rules.zap_restart else back)
+        if self.rules.zap_length or self.cells is not moved or self.marks:
+            self.stand()
         self._look()
         info = {**info, "zaps": zaps, "zapped": hits > 0, "out": ~playing}
         # A copy, since a game may report the same tensor in info.
@@ -183,17 +211,30 @@ class GridWorldEnv(SocialDilemmaEnv):
         window = self._windows.index_select(0, (self.cells * 4 + turned).flatten()).view(*self.cells.shape, -1)
         window += self._first_cells
         codes = self._seen.flatten().index_select(0, window.flatten()).view_as(window)
-        side = self.rules.view
-        return self._appearance.to_all(codes, turned).view(*self.cells.shape, *self._shape(side, side))
+        seen = self._appearance.to_all(codes, turned, self._numbers())
+        return seen.view(*self.cells.shape, *self._appearance.shape(self.rules.view, self.rules.view))
 
     def state(self, first_seat: int = 0) -> Tensor:
-        seen = self._appearance.to_seat(self._seen.index_select(1, self._layout), first_seat)
-        return seen.view(*self.batch_size, *self._shape(*self.grid.shape))
+        seen = self._appearance.to_seat(self._seen.index_select(1, self._layout), first_seat, self._numbers())
+        return seen.view(*self.batch_size, *self._appearance.shape(*self.grid.shape, self.n_agents))
+
+    def numbers(self) -> Tensor:
+        """What each agent knows beside what it sees, such as what it carries: ``[B, N, n_numbers]``, float."""
+        raise NotImplementedError
+
+    def ends(self) -> Tensor:
+        ends, rules = super().ends(), self.rules
+        if rules.end_chance == 0:
+            return ends
+        late = (self._steps >= rules.min_steps) & ((self._steps - rules.min_steps) % rules.end_interval == 0)
+        return ends | ((self.random(*self.batch_size, 1) < rules.end_chance) & late.unsqueeze(-1))
 
     @property
     def interchangeable_seats(self) -> bool:
-        """True, unless a game's own rules tell seats apart: agents start anywhere and nobody moves first."""
-        return True
+        """True, unless some seats start on cells of their own, or a game's own rules tell seats apart: agents start
+        anywhere and nobody moves first.
+        """
+        return not self._starts.by_seat
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """Picture of the first environment, ``[H, W, 3]`` bytes, see
@@ -227,13 +268,6 @@ class GridWorldEnv(SocialDilemmaEnv):
         """
         return self._landing.view(len(self.actions), 4, -1), self._turned.view(-1, 4)
 
-    def take(self, thing: str) -> Tensor:
-        """Let agents take such a thing from their cell: who did, boolean ``[B, N]``."""
-        under = self.things.gather(1, self.cells)
-        taken = under == self.things_named[thing]
-        self.things.scatter_(1, self.cells, under.masked_fill(taken, 0))
-        return taken
-
     def fired(self, beam: str) -> Tensor:
         """Who fires the beam of that name in this step, boolean ``[B, N]``."""
         return self._firing.fired(beam)
@@ -244,107 +278,46 @@ class GridWorldEnv(SocialDilemmaEnv):
         """
         return self._firing.reached(beam)
 
-    def change(self, reach: Tensor, thing: str, into: str) -> Tensor:
-        """Turn things of one kind on the cells ``reach`` ``[B, N, *K]`` into another: how many each agent changed,
-        ``[B, N]``. What several reach is changed by the first of them in :meth:`order`.
-        """
-        return change_things(self.things, reach, self.things_named[thing], self.things_named[into], self.order())
+    def in_the_way(self) -> Tensor:
+        """What lies on every cell for beams that things stop, ``[B, n + 2]``. A game may let some of it be passed."""
+        return self.things
 
-    def order(self) -> Tensor:
-        """Each agent's place in a circle of seats that begins one seat further in every step, ``[B, N]``."""
-        return (self._seats - self._steps.unsqueeze(-1)) % self.n_agents
+    def wait(self, beam: str) -> Tensor:
+        """Steps until each agent can fire the beam of that name again, ``[B, N]``."""
+        return self._firing.wait(beam)
 
-    def grow(self, cells: slice, thing: str, chance: Tensor | float) -> None:
-        """Let things appear with some probability on each free cell, where nothing lies and nobody stands.
-
-        Args:
-            cells (slice): where they may appear.
-            thing (str): its name.
-            chance (Tensor or float): probability for each cell, broadcast to ``[B, cells]``.
-        """
-        lying = self.things[:, cells]
-        free = (lying | self._standing[:, cells]).eq_(0)
-        grows = self.random(*lying.shape).lt_(chance).int()
-        lying.addcmul_(free, grows, value=self.things_named[thing])
-
-    def spawn_one(self, cells: slice, thing: str, chance: Tensor | float, over: str) -> None:
-        """Let a thing replace one of another kind, drawn at random, with some probability; agents may stand there.
-
-        Args:
-            cells (slice): where it may appear.
-            thing (str): its name.
-            chance (Tensor or float): probability in each environment, broadcast to ``[B, 1]``.
-            over (str): the kind that it replaces.
-        """
-        lying = self.things[:, cells]
-        most, drawn = self.random(*lying.shape).mul_(self.lies(cells, over)).max(-1, keepdim=True)
-        happens = (self.random(*self.batch_size, 1) < chance) & (most > 0)
-        lying.scatter_(1, drawn, torch.where(happens, self.things_named[thing], lying.gather(1, drawn)))
-
-    def lies(self, cells: slice, thing: str) -> Tensor:
-        """1 where such a thing lies: ``[B, cells]``, float."""
-        # An in-place comparison keeps the dtype, and is several times as fast as one that returns booleans.
-        return (self.things[:, cells] - self.things_named[thing]).eq_(0).float()
+    def _numbers(self) -> Tensor | None:
+        return self.numbers() if self._appearance.n_numbers else None
 
     def _move(self, actions: Tensor) -> None:
         """Move all agents simultaneously, see :class:`GridWorldEnv`."""
         landing = self._landing.take((actions * 4 + self.facing) * (self.grid.nowhere + 1) + self.cells)
         self.facing = self._turned.take(actions * 4 + self.facing)
-        occupant = self._seats_at(landing)
+        occupant = self.seats_at(landing)
         occupant = torch.where(occupant < self.n_agents, occupant, self._seats)
         # Integers from so large a range that no two are equal.
         priority = torch.randint(2**62, landing.shape, generator=self._generator, device=self.device)
         self.cells = resolve_moves(self.cells, landing, priority, occupant)
-        self._stand()
+        self.stand()
 
-    def _fire(self, actions: Tensor) -> None:
+    def _fire(self, actions: Tensor, able: Tensor) -> None:
         """Let agents fire, and note over which cells."""
         order = None if self._firing.in_turn is None else self.order()
-        self._firing.fire(actions, self.cells, self.facing, self.things, self._standing, order)
+        self._firing.fire(actions, self.cells, self.facing, able, self.in_the_way(), self._standing, order)
         reach = self._firing.reach
         code = self._appearance.beam_codes.take(self._firing.fires)[..., None, None].expand_as(reach)
         self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, reach.flatten(1), code.flatten(1), "amax")
 
     def _zap(self) -> Tensor:
         """By how many beams each is hit, ``[B, N]``; with a time-out, whoever is hit is out from now on."""
-        seats = self._seats_at(self.reached("zap").flatten(1))
+        seats = self.seats_at(self.reached("zap").flatten(1))
         hits = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.long, device=self.device)
         hits = hits.scatter_add_(1, seats, torch.ones_like(seats))[:, :-1]
         if self.rules.zap_timeout:
-            self.out = torch.where(hits > 0, self.rules.zap_timeout, self.out)
-            self.cells = self.cells.masked_fill(hits > 0, self.grid.nowhere)
+            self.leave(hits > 0, self.rules.zap_timeout)
         return hits
-
-    def _come_back(self, back: Tensor) -> None:
-        """Put the agents in the mask ``back`` ``[B, N]`` on random start cells where nobody stood in this step, with
-        random orientations.
-        """
-        rows = back.any(-1).nonzero().squeeze(-1)
-        if len(rows) == 0:
-            return
-        back = back[rows]
-        taken = self._standing[rows, self._spawns] > 0
-        free_first = self.random(*taken.shape).masked_fill(taken, -1.0).topk(self.n_agents).indices
-        place = free_first.gather(1, (back.cumsum(-1) - 1).clamp(min=0)) + self._spawns.start
-        self.cells[rows] = torch.where(back, place, self.cells[rows])
-        self.facing[rows] = torch.where(back, (self.random(*back.shape) * 4).long(), self.facing[rows])
-
-    def _seats_at(self, cells: Tensor) -> Tensor:
-        """Who stands on ``cells`` ``[B, *K]``, ``N`` for nobody."""
-        return self._appearance.seats(self._standing.gather(1, cells))
-
-    def _stand(self) -> None:
-        """Note who stands where."""
-        standing = torch.zeros_like(self._standing)
-        standing.scatter_(1, self.cells, self._appearance.pose_codes(self.facing))
-        standing[:, self.grid.nowhere] = 0
-        self._standing = standing
 
     def _look(self) -> None:
         """Note what every cell looks like; nothing for nowhere."""
         self._seen = self.things + self._beamed + self._standing
         self._seen[:, self.grid.nowhere] = 0
-
-    def _shape(self, rows: int, columns: int) -> list[int]:
-        channels = self._appearance.n_channels
-        return [rows * columns * channels] if self.observation == "flat" else [rows, columns, channels]

@@ -1,0 +1,238 @@
+"""In-the-matrix: agents collect resources of several classes, and play a matrix game with what they have collected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from benchmarl_reciprocator.tasks.grid.matrix_world.rules import (
+    CLASS_COLOURS,
+    MatrixWorldRules,
+    check_matrix_world_rules,
+    payoff_tables,
+)
+from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator.tasks.options import check_option
+
+BEAM = "interact"
+DRAWN = "0"
+MARKS = {"frozen": "#FFFFFF", "ready": "#C0C0C0"}
+FLOOR_COLOUR = "#D8D2C2"
+INFO = ("interactions", "cooperates", "share_1", "collected", "collected_1")
+
+
+class InTheMatrixEnv(GridWorldEnv):
+    """A matrix game as a grid world, after Vezhnevets et al. 2020 (OPRE, arXiv 1906.01470) and Melting Pot.
+
+    Agents pick up resources of ``K`` classes. One that has picked up any is ready. When the beam of a ready agent meets
+    another that is ready, the two interact: with inventories in shares ``p`` and ``q`` and payoffs ``A``, they get
+    ``p A q`` and ``q A p``. Both are then frozen, lose their inventories, leave, and come back on start cells.
+
+    In a step, once all have moved, they collect; beams act; resources grow; and interactions come to their end. Whoever
+    several beams meet, or whose beam meets several, interacts with one of them, drawn at random.
+
+    Everybody sees who is frozen and who is ready. An agent's numbers are its inventory, over 10; whether its beam can
+    be fired; and, while it is frozen, the shares of its partner's inventory (else 0).
+
+    Args:
+        n_agents (int): number of agents ``N``, 2 to 10.
+        rules (MatrixWorldRules): the variant.
+        rows (sequence of str): the map: 1, 2, ... resources of a class, 0 of one that is drawn in every episode.
+
+    The other keyword arguments are those of :class:`GridWorldEnv`.
+
+    Raises:
+        ValueError: if an option is invalid, naming its key, what it must be and what it is.
+    """
+
+    rules: MatrixWorldRules
+
+    def __init__(self, n_agents: int, rules: MatrixWorldRules, rows: list[str], **kwargs: Any) -> None:
+        check_matrix_world_rules(rules)
+        lower, higher = payoff_tables(rules.payoffs)
+        n_classes = len(lower)
+        self.classes = tuple(f"class_{number}" for number in range(1, n_classes + 1))
+        symbols = [str(number) for number in range(1, n_classes + 1)]
+        super().__init__(
+            n_agents,
+            rules,
+            rows,
+            things=dict(zip(self.classes, CLASS_COLOURS)),
+            start={DRAWN: self.classes[0], **dict(zip(symbols, self.classes))},
+            floors=dict.fromkeys([DRAWN, *symbols], FLOOR_COLOUR),
+            beams={BEAM: rules.interaction_beam(self.classes)},
+            info=INFO,
+            marks=MARKS,
+            n_numbers=2 * n_classes + 1,
+            **kwargs,
+        )
+        self.drawn, self.fields = self.grid.cells(DRAWN), self.grid.cells("".join([DRAWN, *symbols]))
+        for symbol in symbols:
+            size = sum(part.stop - part.start for part in (self.drawn, self.grid.cells(symbol)))
+            check_option(f"the number of cells {symbol!r} or {DRAWN!r} in task.map", size, size >= 1, "at least 1")
+        device = self.device
+        self.payoffs = torch.stack([lower, higher]).to(device)
+        self._first_class = self.things_named[self.classes[0]]
+        # What belongs on each cell with a resource, and for how long nothing grows there: [B, cells].
+        self.supply = self.things[:, self.fields].clone()
+        self._waits = torch.zeros_like(self.supply)
+        # Hits on every cell, [B, n + 2].
+        self._hits = torch.zeros_like(self.things)
+        # Of agents: what they carry, their partner's shares while they are frozen, [B, N, K]; whether they are in an
+        # interaction, and what they are still to be paid, [B, N].
+        self.inventories = torch.full((*self.cells.shape, n_classes), float(rules.initial_inventory), device=device)
+        self.partners = torch.zeros_like(self.inventories)
+        self.busy = torch.zeros_like(self.cells, dtype=torch.bool)
+        self._owed = torch.zeros(self.cells.shape, device=device)
+        self._over = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=device)
+
+    def lay_out(self, rows: Tensor) -> None:
+        self.draw_kinds(rows, self.drawn, self.classes)
+        self.supply[rows] = self.things[rows, self.fields]
+        self._waits[rows] = self._hits[rows] = 0
+        self.inventories[rows] = self.rules.initial_inventory
+        self.partners[rows] = self._owed[rows] = 0
+        self.busy[rows] = self._over[rows] = False
+
+    def numbers(self) -> Tensor:
+        ready = (self.wait(BEAM) == 0).float().unsqueeze(-1)
+        return torch.cat([self.inventories / 10, ready, self.partners], -1)
+
+    def in_the_way(self) -> Tensor:
+        if self.rules.resource_hits == 0:
+            return self.things
+        # The hit that destroys a resource does not stop the beam.
+        return self.things.masked_fill((self._hits >= self.rules.resource_hits - 1) & self._is_resource(self.things), 0)
+
+    @property
+    def interchangeable_seats(self) -> bool:
+        """True for a game that is the same from both seats."""
+        return torch.equal(self.payoffs[0], self.payoffs[1])
+
+    def ends(self) -> Tensor:
+        return super().ends() | self._over
+
+    def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        before = self.things[:, self.fields].clone()
+        collected = self._collect()
+        if self.rules.resource_hits:
+            self._hit_resources()
+        earned, met = self._interact()
+        p = self.inventories
+        first = (p[..., :1] > p[..., 1:]).all(-1) & met
+        info = {
+            "interactions": met,
+            "cooperates": first,
+            "share_1": p[..., 0] / p.sum(-1).clamp(min=1) * met,
+            "collected": collected.sum(-1),
+            "collected_1": collected[..., 0],
+        }
+        self._grow(before)
+        self._owed = self._owed + earned
+        rewards = self._finish(met)
+        self.marks["ready"] = self.inventories.sum(-1) > self._least
+        return rewards, info
+
+    @property
+    def _least(self) -> int:
+        """Number of resources in an inventory to which nothing was added."""
+        return self.rules.initial_inventory * len(self.classes)
+
+    def _is_resource(self, things: Tensor) -> Tensor:
+        return things >= self._first_class
+
+    def _collect(self) -> Tensor:
+        """Let agents take what lies on their cells: how many of each class, ``[B, N, K]``."""
+        under = self.things.gather(1, self.cells)
+        found = self._is_resource(under)
+        self.things.scatter_(1, self.cells, under.masked_fill(found, 0))
+        taken = one_hot((under - self._first_class + 1).clamp(min=0).long(), len(self.classes) + 1)[..., 1:].float()
+        self.inventories = self.inventories + taken
+        return taken
+
+    def _hit_resources(self) -> None:
+        """Count hits, and remove what has had its last."""
+        cells = self.reached(BEAM).flatten(1)
+        resource = self._is_resource(self.things.gather(1, cells))
+        self._hits.scatter_add_(1, cells, resource.int())
+        gone = (self._hits >= self.rules.resource_hits) & self._is_resource(self.things)
+        self.things.masked_fill_(gone, 0)
+        self._hits.masked_fill_(gone, 0)
+
+    def _interact(self) -> tuple[Tensor, Tensor]:
+        """Let agents interact that meet: what they get, and who does, ``[B, N]`` each."""
+        able = (self.inventories.sum(-1) > self._least) & ~self.busy & (self.out == 0)
+        hit = one_hot(self.seats_at(self.reached(BEAM).flatten(2)), self.n_agents + 1)[..., :-1].amax(2) > 0
+        hit = hit & able.unsqueeze(-1) & able.unsqueeze(-2)
+        rewards, met = torch.zeros_like(self._owed), torch.zeros_like(self.busy)
+        rows = hit.flatten(1).any(-1).nonzero().squeeze(-1)
+        if len(rows) == 0:
+            return rewards, met
+        partner = match(hit[rows], self.random(len(rows), self.n_agents, self.n_agents))
+        meets = partner < self.n_agents
+        other = partner.clamp(max=self.n_agents - 1)
+        shares = self.inventories[rows]
+        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1)
+        of_other = shares.gather(1, other.unsqueeze(-1).expand_as(shares))
+        by_table = torch.einsum("bnk,tkl,bnl->bnt", shares, self.payoffs, of_other)
+        paid = torch.where(self._seats < other, by_table[..., 0], by_table[..., 1]) * meets
+        rewards[rows], met[rows] = paid, meets
+        self.partners[rows] = torch.where(meets.unsqueeze(-1), of_other, self.partners[rows])
+        return rewards, met
+
+    def _grow(self, before: Tensor) -> None:
+        """Let resources grow, by what lay on their cells before this step."""
+        rules = self.rules
+        if rules.regrowth:
+            self._waits = (self._waits - 1).clamp_(min=0)
+            gone = (before > 0) & (self.things[:, self.fields] == 0)
+            self._waits.masked_fill_(gone, rules.regrowth_delay + 1)
+            grows = (self._waits == 0) & (self.random(*before.shape) < rules.regrowth)
+            self.restore(grows, self.fields, self.supply)
+        if rules.restore:
+            nobody = (self.cells == self.grid.nowhere).all(-1, keepdim=True)
+            self.restore(nobody, self.fields, self.supply)
+            self._waits.masked_fill_(nobody, 0)
+
+    def _finish(self, met: Tensor) -> Tensor:
+        """Freeze those who meet, and let those go who are no longer frozen: what they are paid, ``[B, N]``."""
+        self.busy = self.busy | met
+        self.freeze(met, self.rules.freeze)
+        done = self.busy & (self.frozen == 0)
+        self.leave(done, self.rules.respawn)
+        self.busy = self.busy & ~done
+        self.inventories = self.inventories.masked_fill(done.unsqueeze(-1), self.rules.initial_inventory)
+        self.partners = self.partners.masked_fill(done.unsqueeze(-1), 0)
+        due = met if self.rules.pay_at_once else done
+        paid = self._owed * due
+        self._owed = self._owed * ~due
+        if self.rules.one_shot:
+            self._over = done.any(-1, keepdim=True)
+        return paid
+
+
+def match(hits: Tensor, chance: Tensor) -> Tensor:
+    """Pair agents off, each with one partner at most.
+
+    Args:
+        hits (Tensor): whom each agent may interact with by its own beam, boolean ``[B, N, N]``.
+        chance (Tensor): random numbers ``[B, N, N]``: of several hits, those with larger ones come first.
+
+    Returns:
+        Tensor: each agent's partner, ``N`` for none: ``[B, N]``.
+    """
+    n_agents = hits.shape[-1]
+    weight = (chance + 1) * hits
+    weight = torch.maximum(weight, weight.transpose(1, 2))
+    partner = torch.full(hits.shape[:2], n_agents, device=hits.device)
+    while True:
+        best, whom = weight.max(-1)
+        # Pairs that come first for both of them
+        mutual = (best > 0) & (whom.gather(1, whom) == torch.arange(n_agents, device=hits.device))
+        if not mutual.any():
+            return partner
+        partner = torch.where(mutual, whom, partner)
+        weight = weight.masked_fill(mutual.unsqueeze(-1) | mutual.unsqueeze(-2), 0)
