@@ -1,0 +1,105 @@
+"""Hooks of MkDocs: pages that are made from the code, the results and other files of the repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import reference
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from repository import COPIED, PAGES, ROOT, Linked, files_below, page_of_source, place_of, result_pages
+
+MATHS = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
+
+made: dict[str, Any] = {}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Make the pages, and put those that the navigation names by their folder into it."""
+    made.clear()
+    made.update(reference.pages())
+    made.update(_pages_of_files())
+    own = [file.relative_to(config.docs_dir).as_posix() for file in Path(config.docs_dir).rglob("*.md")]
+    # What is not in search is found by links alone: pages of sources.
+    places = [place for place in sorted({*own, *made}) if place.endswith(".md") and not place.endswith("/files.md")]
+    config.nav = _filled(config.nav, places, set(_entries(config.nav)))
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for place, content in made.items():
+        if isinstance(content, Path):
+            files.append(File.generated(config, place, abs_src_path=str(content)))
+        else:
+            files.append(File.generated(config, place, content=content))
+    return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas as MathML, which browsers show without a script."""
+    return MATHS.sub(lambda match: convert(_plain(match[3]), display="inline" if match[2] == "(" else "block"), html)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links of the site's own pages to files of the repository as links to the pages that show them."""
+    file = page.file.abs_src_path
+    if file is None or not Path(file).is_relative_to(ROOT / "docs"):
+        return markdown
+    return Linked().turn(markdown, Path(file), page.file.src_uri)
+
+
+def _plain(latex: str) -> str:
+    return latex.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _pages_of_files() -> dict[str, Any]:
+    """Results and other pages of the repository, and all that they and the site's own pages link to."""
+    linked, pages = Linked(), {**result_pages(), **{place: ROOT / file for file, place in PAGES.items()}}
+    texts: dict[str, Any] = {place: linked.turn(file.read_text(), file, place) for place, file in pages.items()}
+    for file in (ROOT / "docs").rglob("*.md"):
+        linked.turn(file.read_text(), file, place_of(file))
+    for place, file in linked.files.items():
+        below = {place_of(inner): inner for inner in files_below(file)} if file.is_dir() else {}
+        for page, content in {place: file, **below}.items():
+            if page not in texts:
+                texts[page] = content if content.suffix in COPIED else page_of_source(content)
+    return texts
+
+
+def _entries(nav: Any) -> Iterator[str]:
+    if isinstance(nav, dict):
+        nav = list(nav.values())
+    for entry in nav if isinstance(nav, list) else []:
+        yield from _entries(entry)
+    if isinstance(nav, str):
+        yield nav
+
+
+def _filled(nav: list[Any], places: list[str], named: set[str]) -> list[Any]:
+    """The navigation with the pages of a folder in place of ``folder/*``, but those that it names elsewhere."""
+    filled: list[Any] = []
+    for entry in nav:
+        if isinstance(entry, dict):
+            ((title, below),) = entry.items()
+            filled.append({title: _filled(below, places, named) if isinstance(below, list) else below})
+        elif entry.endswith("*"):
+            start = entry.removesuffix("*")
+            inside = [place for place in places if place.startswith(start) and place not in named]
+            if not start:  # of the top folder alone
+                inside = [place for place in inside if "/" not in place]
+            filled += [{_title(place, start): place} if start == "results/" else place for place in inside]
+        else:
+            filled.append(entry)
+    return filled
+
+
+def _title(place: str, start: str) -> str:
+    """What a report is called: by its folder, since reports have one heading."""
+    parts = place.removeprefix(start).removesuffix(".md").split("/")
+    parts = [part for part in parts if part not in ("README", "report")]
+    return " / ".join(part.replace("_", " ") for part in parts)
