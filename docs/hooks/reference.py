@@ -97,11 +97,11 @@ def task_pages(name: str) -> Pages:
         made[f"reference/tasks/{name}.png"] = picture
         parts.append(f"![The first step of {name.replace('_', ' ')}]({name}.png){{ .picture }}\n")
     parts.append(f"## In short\n\n{_facts(task, env)}\n")
-    parts.append(f"## Rules\n\n{more}\n" if more else "## Rules\n")
+    parts += ["## Rules\n", more, _rules_in(type(options))]
     payoffs = getattr(env, "payoffs", None)
     if isinstance(payoffs, torch.Tensor) and payoffs.ndim == 3 and max(payoffs.shape) <= 6:
         parts.append(_payoff_table(payoffs))
-    parts += [_described(type(options)), _described(type(env))]
+    parts.append(_described(type(env)))
     parts.append(f"## Options\n\n{_options_of_task(name, task)}")
     parts.append(f"## Measures\n\n{_measures(task, env)}")
     parts.append(f"## Scripted players\n\n{_players_of(task)}")
@@ -150,7 +150,7 @@ def _how_to_start(name: str) -> str:
 
 
 def _task_of_preset(file: Path) -> str | None:
-    """The social dilemma that a preset chooses, itself or by a preset that it takes; ``None`` where it leaves it open."""
+    """The social dilemma that a preset chooses, itself or by one that it takes; ``None`` where it leaves it open."""
     for entry in reversed((yaml.safe_load(file.read_text()) or {}).get("defaults", [])):
         if isinstance(entry, dict) and "override /task" in entry:
             return entry["override /task"].rpartition("/")[2]
@@ -172,7 +172,7 @@ def _facts(task: SocialDilemmaClass, env: Any) -> str:
     low, high = (None, None) if measure is None else (measure.low, measure.high)
     within = f" in [{low:g}, {high:g}]" if low is not None and high is not None else ""
     rows = {
-        "agents, by default": str(env.n_agents if hasattr(env, "n_agents") else len(sum(env.group_map.values(), []))),
+        "agents, by default": str(sum(map(len, env.group_map.values()))),
         "actions of an agent": kinds,
         "what an agent observes": f"`{list(observed.shape[1:])}`",
         "global state": f"`{list(env.full_observation_spec_unbatched['state'].shape)}`",
@@ -248,6 +248,12 @@ def _picture(env: Any) -> bytes | None:
     file = io.BytesIO()
     Image.fromarray(np.asarray(frame).astype(np.uint8)).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _rules_in(options: type) -> str:
+    """What the docstring of a task's options says besides of the options."""
+    text = as_markdown(inspect.cleandoc(options.__doc__ or "")).partition("\nArgs:")[0]
+    return "\n\n".join(part for part in text.split("\n\n") if " options " not in f" {part.lower()} ")
 
 
 # Algorithms
@@ -364,8 +370,8 @@ def players_page() -> str:
         "algorithm has is looked up among the task's players: `algorithm.others=grim`, "
         "`'algorithm.groups={agent_0: reciprocator, agent_1: all_d}'`; `algorithm=scripted "
         "algorithm.player=tit_for_tat` plays it in all seats. Those that act at random show it only if evaluation "
-        "samples actions (`experiment.evaluation_deterministic_actions=False`, as in the presets).\n\nTo write one, see "
-        "[Contributing](../contributing.md#add-a-scripted-player).\n"
+        "samples actions (`experiment.evaluation_deterministic_actions=False`, as in the presets).\n\nTo write one, "
+        "see [Contributing](../contributing.md#add-a-scripted-player).\n"
     ]
     by_table: dict[str, list[str]] = {}
     for name in tasks():
@@ -383,10 +389,9 @@ def yaml_page(title: str, folder: str, how: str) -> str:
     for file in sorted((CONF / folder).glob("*.yaml")):
         comment = head_comment(file)
         about = "\n".join(line if line.strip() else "" for line in comment.splitlines())
-        content = "\n".join(f"    {line}" for line in _without_head(file))
-        parts.append(
-            f'## `{file.stem}`\n\n{_prose(about)}\n\n??? note "conf/{folder}/{file.name}"\n\n    ```yaml\n{content}\n    ```\n'
-        )
+        content = "\n".join(f"    {line}" for line in ["```yaml", *_without_head(file), "```"])
+        source = f'??? note "conf/{folder}/{file.name}"\n\n{content}\n'
+        parts.append(f"## `{file.stem}`\n\n{_prose(about)}\n\n{source}")
     return "\n".join(parts)
 
 
@@ -454,7 +459,9 @@ def _described(thing: Any) -> str:
     """What mkdocstrings says of a class or function, apart from the API's pages."""
     if not (thing.__module__.startswith(PACKAGE) and inspect.getdoc(thing)):
         return ""
-    return f"::: {thing.__module__}.{thing.__qualname__}\n    options:\n      heading_level: 3\n      members: false\n      skip_local_inventory: true\n"
+    options = {"heading_level": 3, "members": "false", "skip_local_inventory": "true"}
+    listed = "\n".join(f"      {key}: {value}" for key, value in options.items())
+    return f"::: {thing.__module__}.{thing.__qualname__}\n    options:\n{listed}\n"
 
 
 def _first_paragraph(thing: Any) -> str:

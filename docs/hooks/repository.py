@@ -73,10 +73,7 @@ class Linked:
     def _place(self, found: Path) -> str:
         if found.is_dir():
             found = next((found / name for name in ("README.md", "report.md") if (found / name).is_file()), found)
-        if found.is_dir():
-            place = f"{place_of(found).removesuffix('/')}/files.md"
-        else:
-            place = place_of(found)
+        place = f"{place_of(found)}/files.md" if found.is_dir() else place_of(found)
         self.files[place] = found
         return place
 
@@ -95,7 +92,7 @@ def page_of_source(file: Path) -> str:
 
 
 def _below(path: Path, folder: Path) -> str:
-    place = f"{place_of(folder).removesuffix('/')}/files.md"
+    place = f"{place_of(folder)}/files.md"
     return relpath(place_of(path), PurePosixPath(place).parent.as_posix())
 
 

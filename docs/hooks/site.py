@@ -81,18 +81,17 @@ def _entries(nav: Any) -> Iterator[str]:
 
 
 def _filled(nav: list[Any], places: list[str], named: set[str]) -> list[Any]:
-    """The navigation with the pages of a folder in place of ``folder/*``, but those that it names elsewhere."""
+    """The navigation with the pages of a folder in place of ``folder/*`` (with those of its folders: ``folder/**``), but those that it names elsewhere."""
     filled: list[Any] = []
     for entry in nav:
         if isinstance(entry, dict):
             ((title, below),) = entry.items()
             filled.append({title: _filled(below, places, named) if isinstance(below, list) else below})
         elif entry.endswith("*"):
-            start = entry.removesuffix("*")
+            start, deep = entry.rstrip("*"), entry.endswith("**")
             inside = [place for place in places if place.startswith(start) and place not in named]
-            if not start:  # of the top folder alone
-                inside = [place for place in inside if "/" not in place]
-            filled += [{_title(place, start): place} if start == "results/" else place for place in inside]
+            inside = [place for place in inside if deep or "/" not in place.removeprefix(start)]
+            filled += [{_title(place, start): place} if deep else place for place in inside]
         else:
             filled.append(entry)
     return filled
