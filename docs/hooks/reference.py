@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import benchmarl_reciprocator
 from benchmarl_reciprocator import SocialDilemmaClass, register
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.yaml import options_in_yaml_of, yaml_of
+from benchmarl_reciprocator.commands.cli import commands
 from benchmarl_reciprocator.tasks.task import yaml_of as yaml_of_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,9 @@ def pages() -> Pages:
     made["reference/players.md"] = players_page()
     made["reference/presets.md"] = yaml_page("Presets", "preset", "+preset=")
     made["reference/suites.md"] = yaml_page("Suites", "suite", "suite=")
+    if (CONF / "scenario").is_dir():
+        made["reference/scenarios.md"] = yaml_page("Scenarios", "scenario", "")
+    made["reference/commands.md"] = commands_page()
     return made | api_pages()
 
 
@@ -385,13 +390,26 @@ def players_page() -> str:
 
 def yaml_page(title: str, folder: str, how: str) -> str:
     """A page of all yaml files in a folder of ``conf/``, each with its head comment and its content."""
-    parts = [f"# {title}\n\n`{how}<name>`.\n"]
+    parts = [f"# {title}\n\n`{how}<name>`.\n" if how else f"# {title}\n"]
     for file in sorted((CONF / folder).glob("*.yaml")):
         comment = head_comment(file)
         about = "\n".join(line if line.strip() else "" for line in comment.splitlines())
         content = "\n".join(f"    {line}" for line in ["```yaml", *_without_head(file), "```"])
         source = f'??? note "conf/{folder}/{file.name}"\n\n{content}\n'
         parts.append(f"## `{file.stem}`\n\n{_prose(about)}\n\n{source}")
+    return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """What each command of ``benchmarl-reciprocator`` says of itself."""
+    parts = [
+        "# Commands\n\nAll are `benchmarl-reciprocator <command>`, or `python -m benchmarl_reciprocator <command>`.\n"
+    ]
+    for name, about in commands().items():
+        said = io.StringIO()
+        with redirect_stdout(said), suppress(SystemExit):
+            importlib.import_module(f"{PACKAGE}.commands.{name}").main(["--help"])
+        parts.append(f"## {name}\n\n{about.replace('``', '`')}\n\n```text\n{said.getvalue().strip()}\n```\n")
     return "\n".join(parts)
 
 

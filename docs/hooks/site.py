@@ -81,7 +81,9 @@ def _entries(nav: Any) -> Iterator[str]:
 
 
 def _filled(nav: list[Any], places: list[str], named: set[str]) -> list[Any]:
-    """The navigation with the pages of a folder in place of ``folder/*`` (with those of its folders: ``folder/**``), but those that it names elsewhere."""
+    """The navigation with the pages of a folder in place of ``folder/*``, those of its folders too in place of
+    ``folder/**``, but those that it names elsewhere.
+    """
     filled: list[Any] = []
     for entry in nav:
         if isinstance(entry, dict):
