@@ -272,7 +272,7 @@ def algorithm_page(name: str) -> str:
     parts = [
         f"# {_title(name)}\n\n{as_markdown(inspect.getdoc(module) or '')}\n",
         f"```bash\npython -m benchmarl.run {_call(name)} +preset=prisoners_dilemma\n```\n",
-        _described(algorithm),
+        _described(algorithm, heading=False),
         f"## In short\n\n{_facts_of_algorithm(config)}\n",
         _equations(module),
         f"## Options\n\n{_options_of_algorithm(name, config)}",
@@ -473,12 +473,14 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _described(thing: Any) -> str:
-    """What mkdocstrings says of a class or function, apart from the API's pages."""
+def _described(thing: Any, heading: bool = True) -> str:
+    """What mkdocstrings says of a class or function, apart from the API's pages; its text alone without ``heading``."""
     if not (thing.__module__.startswith(PACKAGE) and inspect.getdoc(thing)):
         return ""
-    options = {"heading_level": 3, "members": "false", "skip_local_inventory": "true"}
-    listed = "\n".join(f"      {key}: {value}" for key, value in options.items())
+    options = {"heading_level": 3, "members": False, "skip_local_inventory": True}
+    if not heading:
+        options |= {"show_root_heading": False, "show_root_toc_entry": False, "show_signature": False}
+    listed = "\n".join(f"      {key}: {str(value).lower()}" for key, value in options.items())
     return f"::: {thing.__module__}.{thing.__qualname__}\n    options:\n{listed}\n"
 
 

@@ -90,17 +90,30 @@ def _filled(nav: list[Any], places: list[str], named: set[str]) -> list[Any]:
             ((title, below),) = entry.items()
             filled.append({title: _filled(below, places, named) if isinstance(below, list) else below})
         elif entry.endswith("*"):
-            start, deep = entry.rstrip("*"), entry.endswith("**")
+            start = entry.rstrip("*")
             inside = [place for place in places if place.startswith(start) and place not in named]
-            inside = [place for place in inside if deep or "/" not in place.removeprefix(start)]
-            filled += [{_title(place, start): place} if deep else place for place in inside]
+            filled += [place for place in inside if "/" not in place.removeprefix(start)]
+            if entry.endswith("**"):
+                filled += _by_folder([place for place in inside if "/" in place.removeprefix(start)], start)
         else:
             filled.append(entry)
     return filled
 
 
-def _title(place: str, start: str) -> str:
-    """What a report is called: by its folder, since reports have one heading."""
-    parts = place.removeprefix(start).removesuffix(".md").split("/")
-    parts = [part for part in parts if part not in ("README", "report")]
-    return " / ".join(part.replace("_", " ") for part in parts)
+def _by_folder(places: list[str], start: str) -> list[Any]:
+    """A section for each folder. Reports are called by their folder there, since all have one heading."""
+    sections: dict[str, list[Any]] = {}
+    for place in places:
+        folder, _, inner = place.removeprefix(start).partition("/")
+        parts = inner.removesuffix(".md").split("/")
+        if parts[-1] in ("README", "report"):
+            parts = parts[:-1] or ["overview"]
+        below = sections.setdefault(_words(folder), [])
+        below.append({_words(" / ".join(dict.fromkeys(parts))): place})
+    for below in sections.values():
+        below.sort(key=lambda entry: "Overview" not in entry)
+    return [{title: below} for title, below in sections.items()]
+
+
+def _words(name: str) -> str:
+    return name[:1].upper() + name[1:].replace("_", " ")
