@@ -10,11 +10,14 @@ from typing import Any
 import reference
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from repository import COPIED, PAGES, ROOT, Linked, files_below, page_of_source, place_of, result_pages
 
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
+
+ELSEWHERE = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]* (?:src|href)="(https?:[^"]+)"')
 
 made: dict[str, Any] = {}
 
@@ -43,6 +46,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Formulas as MathML, which browsers show without a script."""
     return MATHS.sub(lambda match: convert(_plain(match[3]), display="inline" if match[2] == "(" else "block"), html)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse what would be loaded from elsewhere: the site works from a disk."""
+    if found := ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri} must load nothing from elsewhere, but loads {found[1]}")
+    return output
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
