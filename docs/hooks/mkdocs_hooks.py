@@ -13,7 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from repository import COPIED, PAGES, ROOT, Linked, files_below, page_of_source, place_of, result_pages
+from repository import COPIED, PAGES, ROOT, Linked, files_below, own_pages, page_of_source, place_of, result_pages
 
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
@@ -27,7 +27,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     made.clear()
     made.update(reference.pages())
     made.update(_pages_of_files())
-    own = [file.relative_to(config.docs_dir).as_posix() for file in Path(config.docs_dir).rglob("*.md")]
+    own = [place_of(file) for file in own_pages()]
     # What is not in search is found by links alone: pages of sources.
     places = [place for place in sorted({*own, *made}) if place.endswith(".md") and not place.endswith("/files.md")]
     config.nav = _filled(config.nav, places, set(_entries(config.nav)))
@@ -71,7 +71,7 @@ def _pages_of_files() -> dict[str, Any]:
     """Results and other pages of the repository, and all that they and the site's own pages link to."""
     linked, pages = Linked(), {**result_pages(), **{place: ROOT / file for file, place in PAGES.items()}}
     texts: dict[str, Any] = {place: linked.turn(file.read_text(), file, place) for place, file in pages.items()}
-    for file in (ROOT / "docs").rglob("*.md"):
+    for file in own_pages():
         linked.turn(file.read_text(), file, place_of(file))
     for place, file in linked.files.items():
         below = {place_of(inner): inner for inner in files_below(file)} if file.is_dir() else {}

@@ -33,6 +33,7 @@ from benchmarl_reciprocator.tasks.task import yaml_of as yaml_of_task
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = benchmarl_reciprocator.__name__
 CONF = ROOT / "conf"
+NOTES = ROOT / "docs" / "notes"
 RESULTS = ROOT / "examples" / "results"
 ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
 MARK = {True: "yes", False: "no"}
@@ -102,7 +103,7 @@ def task_pages(name: str) -> Pages:
         made[f"reference/tasks/{name}.png"] = picture
         parts.append(f"![The first step of {name.replace('_', ' ')}]({name}.png){{ .picture }}\n")
     parts.append(f"## In short\n\n{_facts(task, env)}\n")
-    parts += ["## Rules\n", more, _rules_in(type(options))]
+    parts += ["## Rules\n", more, _rules_in(type(options)), _note("tasks", name)]
     payoffs = getattr(env, "payoffs", None)
     if isinstance(payoffs, torch.Tensor) and payoffs.ndim == 3 and max(payoffs.shape) <= 6:
         parts.append(_payoff_table(payoffs))
@@ -273,6 +274,7 @@ def algorithm_page(name: str) -> str:
         f"# {_title(name)}\n\n{as_markdown(inspect.getdoc(module) or '')}\n",
         f"```bash\npython -m benchmarl.run {_call(name)} +preset=prisoners_dilemma\n```\n",
         _described(algorithm, heading=False),
+        _note("algorithms", name),
         f"## In short\n\n{_facts_of_algorithm(config)}\n",
         _equations(module),
         f"## Options\n\n{_options_of_algorithm(name, config)}",
@@ -293,7 +295,8 @@ def index_of_algorithms() -> str:
         "`mappo`, `qmix`, `vdn`, `iql`, ...) run beside them, unchanged.\n\n"
         "To add one of your own, see [Add your own algorithm](../../tutorials/own-algorithm.md).\n"
     )
-    return "\n".join([f"# Algorithms\n\n{text}", "| algorithm | what |", "| --- | --- |", *rows, ""])
+    table = ["| algorithm | what |", "| --- | --- |", *rows, ""]
+    return "\n".join([f"# Algorithms\n\n{text}", *table, _note("algorithms", "index")])
 
 
 def _call(name: str) -> str:
@@ -467,6 +470,12 @@ def _path(name: str) -> str:
 
 
 # What several pages need
+
+
+def _note(folder: str, name: str) -> str:
+    """What is written by hand for a page, with links as they are on it; empty where there is nothing."""
+    file = NOTES / folder / f"{name}.md"
+    return file.read_text() if file.is_file() else ""
 
 
 def _title(name: str) -> str:

@@ -25,6 +25,11 @@ def result_pages() -> dict[str, Path]:
     return {place_of(file): file for file in sorted((ROOT / RESULTS).rglob("*.md"))}
 
 
+def own_pages() -> list[Path]:
+    """The pages that are written for the site."""
+    return [file for file in sorted((ROOT / DOCS).rglob("*.md")) if "notes" not in file.relative_to(ROOT).parts]
+
+
 def place_of(file: Path) -> str:
     """Where a file of the repository is in the site, whether or not it has a page there yet."""
     path = file.relative_to(ROOT).as_posix()
