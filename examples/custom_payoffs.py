@@ -1,6 +1,7 @@
 """A game of your own from a payoff table, without a task file: rock, paper, scissors with a prize for a tie.
 
     python examples/custom_payoffs.py
+    python examples/custom_payoffs.py experiment.max_n_iters=2   # any override, such as a shorter run
 
 The same from the command line:
 
@@ -8,6 +9,7 @@ The same from the command line:
         'task.payoffs=[[[1,1],[-1,1],[1,-1]],[[1,-1],[1,1],[-1,1]],[[-1,1],[1,-1],[1,1]]]'
 """
 
+import sys
 from pathlib import Path
 
 from benchmarl_reciprocator import load_experiment
@@ -25,6 +27,7 @@ if __name__ == "__main__":
             f"task.payoffs={payoffs}",
             "experiment.max_n_iters=20",
             f"experiment.save_folder={folder.resolve()}",
+            *sys.argv[1:],
         ]
     )
     experiment.run()

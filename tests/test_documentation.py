@@ -1,24 +1,32 @@
-"""What the documentation says by code: the examples of docstrings run, and those of the README have the right types."""
+"""What the documentation says by code: the examples of docstrings run, those of the README have the right types, and
+BenchMARL knows what README and site tell users to type.
+"""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import ConfigCompositionException
 
 import benchmarl_reciprocator
+from benchmarl_reciprocator.plugin.experiments import hydra_left_as_it_was
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / benchmarl_reciprocator.__name__
 FOLDERS = (PACKAGE, ROOT / "tasks")
 WITH_EXAMPLES = sorted(file for folder in FOLDERS for file in folder.rglob("*.py") if ">>> " in file.read_text())
-# A line of a shell, or of Python that shows no import, is no program.
-PROGRAMS = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)]
+PIECE = re.compile(r"```python\n(.*?)```", re.S)
+PROGRAMS = PIECE.findall((ROOT / "README.md").read_text())
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^ *python -m benchmarl\.run (.*)$", re.M)
 
 
 def module_of(file: Path) -> str:
@@ -60,6 +68,33 @@ def errors_in(programs: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_pieces_of_the_readme_are_python() -> None:
-    for piece in PROGRAMS:
-        compile(piece, "README.md", "exec")
+def test_pieces_of_the_documentation_are_python() -> None:
+    pieces = [(page, piece) for page in PAGES for piece in PIECE.findall(page.read_text())]
+    assert len(pieces) > 5
+    for page, piece in pieces:
+        # A file that is shown as it is has tests of its own.
+        if "--8<--" not in piece:
+            compile(piece, str(page), "exec")
+
+
+def commands() -> list[list[str]]:
+    """The overrides of every call of ``benchmarl.run`` in README and site, of sweeps the first of each."""
+    text = "\n".join(page.read_text() for page in PAGES).replace("\\\n", "")
+    found = [shlex.split(line, comments=True) for line in dict.fromkeys(COMMAND.findall(text))]
+    return [[re.sub(r"^([\w.+]+=\w+)(,\w+)+$", r"\1", word) for word in line if word != "-m"] for line in found]
+
+
+def test_commands_of_the_documentation_can_be_typed() -> None:
+    assert len(commands()) > 15
+    with hydra_left_as_it_was(), initialize_config_module("benchmarl.conf", version_base=None):
+        for overrides in commands():
+            overrides = [override.replace("<file>", "file") for override in overrides]
+            assert compose("config", overrides=overrides).algorithm, overrides
+        with pytest.raises(ConfigCompositionException):
+            compose("config", overrides=["algorithm=reciprocator", "+preset=coins", "algorithm.no_such_option=1"])
+
+
+def test_commands_of_the_documentation_that_have_files_name_files() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    for file in re.findall(r"^ *python (examples/[\w/]+\.py)", text, re.M):
+        assert (ROOT / file).is_file(), file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -139,24 +140,55 @@ def test_tasks_that_cannot_be_registered_are_refused(image_task: str) -> None:
         register_task(module)
 
 
-@pytest.mark.parametrize(
-    "command",
+# What is told to each shortens it.
+COMMANDS = [
+    ["influence_in_torchrl.py"],
+    ["custom_payoffs.py", *SHORT[2:]],
+    ["add_to_a_benchmark.py", "--frames", "160", "--no-evaluation"],
+    ["schelling.py", "--results", "schelling", "--tasks", "harvest", "--episodes", "2"],
     [
-        ["influence_in_torchrl.py"],
-        ["custom_task.py", "task=social_dilemmas/custom_task", *SHORT],
-        [
-            "custom_grid_world.py",
-            "task=social_dilemmas/mining",
-            "model=layers/small_cnn",
-            "model@critic_model=layers/small_cnn",
-            *SHORT,
-        ],
+        "influence_study.py",
+        "--results",
+        "study",
+        "--preset",
+        "stag_hunt",
+        "--seeds",
+        "1",
+        "--iterations",
+        "1",
+        *SHORT[3:],
     ],
-    ids=lambda command: command[0],
-)
-def test_examples_run(command: list[str], tmp_path: Path) -> None:
-    script, *arguments = command
-    run = f"runpy.run_path({str(EXAMPLES / script)!r}, run_name='__main__')"
-    as_a_script = f"import runpy, sys; sys.path[0] = {str(EXAMPLES)!r}; {run}"
-    done = fresh_python(as_a_script, *arguments, cwd=tmp_path)
+    ["benchmarks/speed.py", "--results", "speed", "--only", "grid worlds", "--seconds", "0.01"],
+]
+# Tasks that a script registers are known in its process alone.
+WITH_TASKS = [
+    ["custom_task.py", "task=social_dilemmas/custom_task", *SHORT],
+    [
+        "custom_grid_world.py",
+        "task=social_dilemmas/mining",
+        "model=layers/small_cnn",
+        "model@critic_model=layers/small_cnn",
+        *SHORT,
+    ],
+]
+
+
+@pytest.mark.parametrize("commands", [COMMANDS, *([command] for command in WITH_TASKS)], ids=lambda all: all[0][0])
+def test_examples_run(commands: list[list[str]], tmp_path: Path) -> None:
+    # In one process, since each of its own would load BenchMARL anew.
+    run_all = f"""
+import json, runpy, sys
+for script, *arguments in json.loads(sys.argv[1]):
+    sys.argv, sys.path[0] = [script, *arguments], {str(EXAMPLES)!r}
+    runpy.run_path(f"{EXAMPLES}/{{script}}", run_name="__main__")
+"""
+    done = fresh_python(run_all, json.dumps(commands), cwd=tmp_path)
     assert done.code == 0, done.printed[-2000:]
+
+
+def test_all_examples_are_run() -> None:
+    run = {command[0] for command in (*COMMANDS, *WITH_TASKS)}
+    scripts = {
+        file.relative_to(EXAMPLES).as_posix() for place in ("*.py", "benchmarks/*.py") for file in EXAMPLES.glob(place)
+    }
+    assert scripts == run

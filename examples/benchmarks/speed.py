@@ -49,6 +49,8 @@ from benchmarl_reciprocator import (
 )
 
 T = 32
+# Seconds for which a statement is measured: --seconds
+MEASURED = 1.0
 
 
 def plain_step(payoffs: torch.Tensor, actions: torch.Tensor, steps: torch.Tensor) -> tuple:
@@ -63,11 +65,11 @@ def plain_step(payoffs: torch.Tensor, actions: torch.Tensor, steps: torch.Tensor
 
 
 def timed(statement: str, names: dict, device: str) -> float:
-    """Median seconds of ``statement``."""
+    """Median seconds of ``statement``, measured for ``MEASURED`` seconds."""
     if device != "cpu":
         statement += "; torch.cuda.synchronize()"
         names = {**names, "torch": torch}
-    return Timer(statement, globals=names, num_threads=1).blocked_autorange(min_run_time=1).median
+    return Timer(statement, globals=names, num_threads=1).blocked_autorange(min_run_time=MEASURED).median
 
 
 def with_ratios(rows: list[dict]) -> list[dict]:
@@ -315,10 +317,12 @@ def memory_rows() -> list[dict]:
 
 def main() -> None:
     """Measure, print and write."""
+    global MEASURED
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, required=True, help="folder for speed.json")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each algorithm")
     parser.add_argument("--iterations", type=int, default=12, help="iterations that count in each run")
+    parser.add_argument("--seconds", type=float, default=MEASURED, help="for which a step is measured (default: 1)")
     parser.add_argument("--device", default="cpu", help="where everything runs, such as cuda")
     parser.add_argument(
         "--only", nargs="*", default=None, help="blocks: steps, 'grid worlds', estimator, iterations, memory"
@@ -327,7 +331,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     torch.set_num_threads(1)
-    device = arguments.device
+    device, MEASURED = arguments.device, arguments.seconds
     blocks: dict[str, Callable[[], list[dict]]] = {
         # First, since the peak of a process starts out as that of its parent.
         "memory": memory_rows,
