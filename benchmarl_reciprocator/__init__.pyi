@@ -13,10 +13,8 @@ from .algorithms.alignment.advantages import softmax_probability as softmax_prob
 from .algorithms.co_players.options import CoPlayerOptions as CoPlayerOptions
 from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.exact.lola import exact_learning as exact_learning
-from .algorithms.exact.lola import exact_values as exact_values
-from .algorithms.exact.lola import in_own_view as in_own_view
-from .algorithms.exact.lola import learning_steps as learning_steps
 from .algorithms.exact.lola import payoffs_of as payoffs_of
+from .algorithms.exact.lola import plays_tit_for_tat as plays_tit_for_tat
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
@@ -85,6 +83,10 @@ from .tasks.grid.players import GridPlayers as GridPlayers
 from .tasks.grid.rules import Beam as Beam
 from .tasks.grid.rules import GridRules as GridRules
 from .tasks.grid.world import GridWorldEnv as GridWorldEnv
+from .tasks.matrix.learners import exact_values as exact_values
+from .tasks.matrix.learners import in_own_view as in_own_view
+from .tasks.matrix.learners import learning_steps as learning_steps
+from .tasks.matrix.learners import owed as owed
 from .tasks.matrix.matrix_game import MatrixGameEnv as MatrixGameEnv
 from .tasks.matrix.players import MatrixGame as MatrixGame
 from .tasks.matrix.players import MemoryOne as MemoryOne
