@@ -88,6 +88,8 @@ from .tasks.matrix.learners import in_own_view as in_own_view
 from .tasks.matrix.learners import learning_steps as learning_steps
 from .tasks.matrix.learners import owed as owed
 from .tasks.matrix.matrix_game import MatrixGameEnv as MatrixGameEnv
+from .tasks.matrix.matrix_meta_game import InnerGame as InnerGame
+from .tasks.matrix.matrix_meta_game import MatrixMetaGameEnv as MatrixMetaGameEnv
 from .tasks.matrix.players import MatrixGame as MatrixGame
 from .tasks.matrix.players import MemoryOne as MemoryOne
 from .tasks.measure import CooperationMeasure as CooperationMeasure

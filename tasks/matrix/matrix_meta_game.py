@@ -6,7 +6,7 @@ policy-gradient meta-learner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -41,6 +41,8 @@ class InnerGame:
         inner_lr (float): size of the opponent's steps.
         inner_eta (float): size of the steps that ``"lola"`` anticipates.
         reciprocal_weight (float): of what ``"reciprocal"`` is paid besides, in 1 / reward.
+        learns_at_reset (bool): whether it learns once from the random policies that an episode begins with, before
+            anything is seen or paid (as in the source).
         logit_bound (float): the largest absolute logit of a policy that an agent can choose.
     """
 
@@ -49,6 +51,7 @@ class InnerGame:
     inner_lr: float
     inner_eta: float
     reciprocal_weight: float
+    learns_at_reset: bool
     logit_bound: float
 
     def check(self) -> None:
@@ -57,6 +60,8 @@ class InnerGame:
         check_option("task.inner_gamma", self.inner_gamma, 0 <= self.inner_gamma < 1, "at least 0 and below 1")
         for name in ("inner_lr", "inner_eta", "reciprocal_weight"):
             check_option(f"task.{name}", getattr(self, name), getattr(self, name) >= 0, "a number >= 0")
+        learns = self.learns_at_reset
+        check_option("task.learns_at_reset", learns, isinstance(learns, bool), "true or false")
         check_option("task.logit_bound", self.logit_bound, self.logit_bound > 0, "a number > 0")
 
 
@@ -132,6 +137,10 @@ class MatrixMetaGameEnv(EnvBase):
         """What each agent sees, ``[B, N, 10]``."""
         return torch.stack([self.state(seat) for seat in range(self.n_agents)], 1)
 
+    def place(self, logits: Tensor) -> None:
+        """Let the opponent in the environment play a policy next, ``[B, 5]`` in its own view, instead of its own."""
+        self._next = logits
+
     def _policies(self, action: Tensor) -> Tensor:
         """Logits ``[B, N, 5]`` of actions ``[B, N]`` or ``[B, N, 5]``."""
         if self.continuous_actions:
@@ -163,7 +172,8 @@ class MatrixMetaGameEnv(EnvBase):
         self._steps = self._steps.masked_fill(where, 0)
         self._played = torch.where(where[:, None, None], drawn, self._played)
         if self.n_agents == 1:
-            self._next = torch.where(where.unsqueeze(-1), self._learned(drawn), self._next)
+            begins = self._learned(drawn) if self.inner.learns_at_reset else drawn[:, 1]
+            self._next = torch.where(where.unsqueeze(-1), begins, self._next)
         end = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
         return self._assemble(end, None)
 
@@ -237,6 +247,7 @@ class TaskConfig:
     inner_lr: float
     inner_eta: float
     reciprocal_weight: float
+    learns_at_reset: bool
     logit_bound: float
     max_steps: int
     grouping: str
@@ -246,9 +257,7 @@ class TaskConfig:
     ) -> MatrixMetaGameEnv:
         """The environment that these options describe."""
         check_option("task.variant", self.variant, self.variant in VARIANTS, one_of(VARIANTS))
-        inner = InnerGame(
-            self.opponent, self.inner_gamma, self.inner_lr, self.inner_eta, self.reciprocal_weight, self.logit_bound
-        )
+        inner = InnerGame(**{option.name: getattr(self, option.name) for option in fields(InnerGame)})
         return MatrixMetaGameEnv(
             symmetric_table(VARIANTS[self.variant]),
             inner,
