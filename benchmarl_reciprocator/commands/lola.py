@@ -131,7 +131,7 @@ def _sections(task: str, ends: list[dict[str, Any]], arguments: argparse.Namespa
     rows = [[row["pair"], row["rule"], *(Measured(*row[column]) for column in columns)] for row in ends]
     note = (
         f"Rewards per step, mean [95% interval] over {arguments.draws} draws of both policies; {arguments.updates} "
-        f"updates of size {arguments.lr:g}, eta {arguments.eta:g}, gamma {arguments.gamma:g}. Exact: no frames are used."
+        f"updates of size {arguments.lr:g}, eta {arguments.eta:g}, gamma {arguments.gamma:g}. No frames are used."
     )
     table = Table(["pair", "who", *(TITLES[column] for column in columns)], rows)
     return [Section(f"Exact learners: {task}", [Paragraph(note), table])]
