@@ -15,6 +15,9 @@ from .algorithms.co_players.options import with_co_players as with_co_players
 from .algorithms.exact.lola import exact_learning as exact_learning
 from .algorithms.exact.lola import payoffs_of as payoffs_of
 from .algorithms.exact.lola import plays_tit_for_tat as plays_tit_for_tat
+from .algorithms.exact.self_interest import effects_in_populations as effects_in_populations
+from .algorithms.exact.self_interest import effects_of_cooperation as effects_of_cooperation
+from .algorithms.exact.self_interest import self_interest_level as self_interest_level
 from .algorithms.frozen import Frozen as Frozen
 from .algorithms.frozen import FrozenConfig as FrozenConfig
 from .algorithms.inequity_aversion import InequityAversion as InequityAversion
