@@ -125,7 +125,7 @@ def _returns(task: SocialDilemmaClass, cooperators: int, n_agents: int, episodes
     env = task.options.make_env(num_envs=episodes, device="cpu", seed=seed)
     cooperates = [seat < cooperators for seat in range(n_agents)]
     if isinstance(env, GridWorldEnv):
-        names = [COOPERATORS[0] if one else DEFECTORS[0] for one in cooperates]
+        names = ["cooperate" if one else "defect" for one in cooperates]
         played = env.rollout(env.max_steps, GridPlayers(env, names, seed=seed))
         return returns(played, torch.ones(played.shape, dtype=torch.bool))
     players = task.players()
