@@ -12,8 +12,11 @@ from benchmarl_reciprocator import (
     exact_values,
     in_own_view,
     learning_steps,
+    owed,
     payoffs_of,
+    plays_tit_for_tat,
 )
+from benchmarl_reciprocator.commands import cli
 
 PAYOFFS = payoffs_of(SocialDilemmaTask.PRISONERS_DILEMMA.get_from_yaml())
 GAMMA = 0.96
@@ -74,11 +77,30 @@ def test_a_short_look_ahead_is_the_surrogate() -> None:
     assert corrections(ONE, OTHER, "lookahead", 1e-6) == pytest.approx(corrections(ONE, OTHER, "surrogate"), abs=1e-3)
 
 
+def test_what_is_owed_by_hand() -> None:
+    # Cooperation is worth 1 more to the other than the mean of both actions, defection 1 less.
+    paid = owed(PAYOFFS)
+    joint = ["CC", "CD", "DC", "DD"]
+    for state, last in enumerate(joint):
+        for number, now in enumerate(joint):
+            for agent in (0, 1):
+                signs = [1 if action == "C" else -1 for action in (last[1 - agent], now[agent])]
+                assert paid[state, number, agent] == signs[0] * signs[1], (last, now, agent)
+    assert not paid[4].any()
+    assert steps(ONE, OTHER, "reciprocal", reciprocal_weight=0.0) == pytest.approx(steps(ONE, OTHER, "naive"))
+
+
+def test_whoever_reciprocates_draws_a_naive_learner_into_cooperation() -> None:
+    end, rewards = exact_learning(logits(EVEN, EVEN), PAYOFFS, GAMMA, ["reciprocal", "naive"], updates=40)
+    assert plays_tit_for_tat(end)[0].tolist() == [True, False]
+    assert rewards[-1].min() > -1.25
+
+
 def test_three_agents_learn() -> None:
     payoffs = payoffs_of(SocialDilemmaTask.PUBLIC_GOODS.get_from_yaml())
     torch.manual_seed(0)
     start = torch.randn(2, 3, 9, 1, dtype=torch.double)
-    _, rewards = exact_learning(start, payoffs, GAMMA, ["lola", "naive", "lookahead"], updates=2)
+    _, rewards = exact_learning(start, payoffs, GAMMA, ["lola", "reciprocal", "lookahead"], updates=2)
     assert rewards.shape == (2, 2, 3) and rewards.isfinite().all()
 
 
@@ -103,15 +125,14 @@ def test_published_outcomes(rules: tuple, expected: tuple, tit_for_tat: float) -
     start = torch.randn(100, 2, 5, 1, dtype=torch.double)
     end, rewards = exact_learning(start, PAYOFFS, GAMMA, rules, updates=200)
     assert rewards[-1].mean(0).tolist() == pytest.approx(expected, abs=0.06)
-    answers = in_own_view(end, 2)[..., :4, 0] > 0
-    share = (answers == torch.tensor([True, False, True, False])).all(-1)[:, 0].double().mean()
+    share = plays_tit_for_tat(end)[:, 0].double().mean()
     assert share.item() == pytest.approx(tit_for_tat, abs=0.12)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rules": ["naive", "pola"]}, "rules must be naive, lola, surrogate or lookahead, but is 'pola'"),
+        ({"rules": ["naive", "pola"]}, "rules must be naive, lola, surrogate, lookahead or reciprocal, but is 'pola'"),
         ({"rules": ["naive"]}, r"rules must be one for each of 2 agents, but is \['naive'\]"),
         ({"rules": ["lola", "lola"], "eta": -1.0}, r"eta must be a number >= 0, but is -1\.0"),
     ],
@@ -126,3 +147,28 @@ def test_a_game_without_an_exact_model_is_refused() -> None:
         ValueError, match="task of LOLA must be a matrix game, which has an exact model, but is 'coins'"
     ):
         payoffs_of(SocialDilemmaTask.COINS.get_from_yaml())
+
+
+def test_the_command_meets_every_rule_with_every_other(tmp_path, capsys) -> None:
+    asked = ["lola", "prisoners_dilemma", "task.variant=leibo", "--draws", "3", "--updates", "2"]
+    assert cli.main([*asked, "--rules", "naive", "reciprocal", "--output", str(tmp_path)]) == 0
+    header, *rows = (tmp_path / "lola.csv").read_text().splitlines()
+    assert header.startswith("pair,seat,rule,end_estimate,end_low,end_high,learning_estimate")
+    assert [row.split('"')[1] for row in rows[::2]] == ["naive, naive", "naive, reciprocal", "reciprocal, reciprocal"]
+    assert "| naive, reciprocal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["coins"], "task of LOLA must be a matrix game, which has an exact model, but is 'coins'"),
+        (["coin"], "did you mean coins?), but is 'coin'"),
+        (["stag_hunt", "task.size=3"], "an override must be task.<option>=<value> with one of max_steps, "),
+        (["stag_hunt", "--rules", "pola"], "--rules must be some of naive, lola, "),
+        (["stag_hunt", "--gamma", "1"], "--gamma must be a number > 0 and < 1, but is 1.0"),
+    ],
+)
+def test_bad_input_of_the_command(asked: list, message: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["lola", *asked])
+    assert message in capsys.readouterr().err

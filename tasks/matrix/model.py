@@ -52,7 +52,9 @@ def matrix_outcome(table: Tensor, action: Tensor, action_noise: float = 0.0) -> 
     return _slip(table, action_noise).flatten(0, -2)[joint_number(action, table.shape[:-1])]
 
 
-def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: float = 0.0) -> Tensor:
+def matrix_values(
+    policy: Tensor, payoffs: Tensor, gamma: float, action_noise: float = 0.0, added: Tensor | None = None
+) -> Tensor:
     """Exact values of all states, from the Bellman equation.
 
     The horizon is infinite, as for a learner that bootstraps where an episode is truncated.
@@ -63,6 +65,7 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
         payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``, with ``J = prod(A_i)``.
         gamma (float): discount in ``[0, 1)``; times the probability that the episode continues, where it may terminate.
         action_noise (float): probability that an action is replaced by a uniformly random one.
+        added (Tensor, optional): what is paid besides by state and joint action, ``[J + 1, J, N]``.
 
     Returns:
         Tensor: expected discounted return of every agent from each state, ``[J + 1, N]``, double. All but the last
@@ -83,6 +86,8 @@ def matrix_values(policy: Tensor, payoffs: Tensor, gamma: float, action_noise: f
     played = _slip(torch.eye(n_joint, dtype=torch.double, device=joint.device).view(*n_actions, n_joint), action_noise)
     transition = chosen @ played.reshape(n_joint, n_joint)
     reward = transition @ payoffs.reshape(n_joint, n_agents).double()
+    if added is not None:
+        reward = reward + (transition.unsqueeze(-1) * added.double()).sum(-2)
     identity = torch.eye(n_joint, dtype=torch.double, device=joint.device)
     values = torch.linalg.solve(identity - gamma * transition[:-1], reward[:-1])
     return reward + gamma * transition @ values

@@ -100,9 +100,13 @@ class Alignments(Callback):
         self._processed = processed_batches(experiment, batch)
         joint = joint_advantages(experiment, batch, joint_rewards(batch.get("next"), self.members), self._processed)
         metrics: dict[str, float] = {}
+        seen = None
+        if self.critic is not None or self.action_values is not None:
+            seen = self._view(batch, step).to(experiment.config.train_device)
         if self.critic is not None:
-            joint, metrics["critic/loss"] = self._with_critic(joint, self._joint_batch(batch, step))
-        probability = self._probabilities(batch, joint, step, metrics)
+            assert seen is not None
+            joint, metrics["critic/loss"] = self._with_critic(joint, seen)
+        probability = self._probabilities(batch, joint, seen, metrics)
         for place, algorithm in enumerate(self.algorithms):
             influence, ready = self._influence(place, batch, step, metrics)
             weight = algorithm.options.alignment_opponent_weight
@@ -140,9 +144,6 @@ class Alignments(Callback):
         for place, (_, learner) in self.estimators.items():
             learner.load_state_dict(state["estimators"][place])
 
-    def _joint_batch(self, batch: TensorDictBase, step: Tensor) -> TensorDictBase:
-        return self._view(batch, step).to(self.experiment.config.train_device)
-
     def _with_critic(self, joint: JointAdvantages, batch: TensorDictBase) -> tuple[JointAdvantages, float]:
         """With values of the members that have no critic; and the critic's loss, once it has learned from the batch."""
         assert self.critic is not None
@@ -153,7 +154,7 @@ class Alignments(Callback):
         return joint, self.critic.fit(state.flatten(0, -2), target.flatten(0, -2))
 
     def _probabilities(
-        self, batch: TensorDictBase, joint: JointAdvantages, step: Tensor, metrics: dict[str, float]
+        self, batch: TensorDictBase, joint: JointAdvantages, seen: TensorDictBase | None, metrics: dict[str, float]
     ) -> dict[str, Tensor]:
         """Of the actions that all agents took, ``[*B, T, N]``, by each opponent weight that asks for them."""
         asked = {algorithm.options.alignment_opponent_weight for algorithm in self.algorithms}
@@ -162,12 +163,12 @@ class Alignments(Callback):
             log_prob = torch.cat([batch.get((group, "log_prob")) for group in self.members], dim=-1)
             found["loqa"] = log_prob.to(joint.done.device).exp()
         if self.action_values is not None:
-            state = self._joint_batch(batch, step)
+            assert seen is not None
             outcome = joint.by_lambda(1.0) + joint.value
-            action = state.get("action").argmax(-1)
-            values = self.action_values.of(state.get("state"))
+            action = seen.get("action").argmax(-1)
+            values = self.action_values.of(seen.get("state"))
             found["softmax"] = softmax_probability(values, action, outcome, self.allowed)
-            metrics["action_values/loss"] = self.action_values.learn(state)
+            metrics["action_values/loss"] = self.action_values.learn(seen)
         # Of a co-player nothing is known.
         return {name: value.masked_fill(joint.left_out, 0.0) for name, value in found.items()}
 

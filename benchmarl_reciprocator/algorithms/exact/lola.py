@@ -1,13 +1,6 @@
-"""LOLA and naive learners on iterated matrix games, by the exact values of memory-one policies: no frames are used.
+"""Exact learners on iterated matrix games, among them LOLA: they use no frames, only updates.
 
-Sources: Foerster et al., "Learning with Opponent-Learning Awareness", AAMAS 2018, arXiv 1709.04326 (``"lola"``, with
-exact gradients); Lu et al., "Model-Free Opponent Shaping", ICML 2022, arXiv 2205.01447, whose LOLA opponent
-differentiates both factors (``"surrogate"``); and Foerster et al., "DiCE", ICML 2018, arXiv 1802.05098
-(``"lookahead"``).
-
-A policy is ``A - 1`` logits by state, the last action's being 0: with two actions, the logit of the first. A state is
-the number of the last joint action (row-major, ``0`` to ``J - 1``), the same for all agents, or ``J`` in the first
-step. Everything is in double precision.
+Their steps are those of :mod:`~benchmarl_reciprocator.tasks.matrix.learners`, where sources and notation stand.
 """
 
 from __future__ import annotations
@@ -18,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.matrix.model import matrix_values
-from benchmarl_reciprocator.tasks.options import bad_option, check_option, one_of
-
-RULES = ("naive", "lola", "surrogate", "lookahead")
+from benchmarl_reciprocator.tasks.matrix.learners import exact_values, in_own_view, learning_steps
+from benchmarl_reciprocator.tasks.options import bad_option, check_option
 
 
 def payoffs_of(task: Any) -> Tensor:
@@ -43,84 +34,6 @@ def payoffs_of(task: Any) -> Tensor:
     return payoffs
 
 
-def policies(logits: Tensor) -> Tensor:
-    """Probabilities of actions, ``[*B, J + 1, N, A]``, from logits ``[*B, N, J + 1, A - 1]``."""
-    last = torch.zeros_like(logits[..., :1])
-    return torch.cat([logits, last], dim=-1).softmax(-1).transpose(-3, -2)
-
-
-def exact_values(logits: Tensor, payoffs: Tensor, gamma: float) -> Tensor:
-    """Expected discounted return of every agent of an infinite game, from its first step.
-
-    Args:
-        logits (Tensor): of all agents, ``[B, N, J + 1, A - 1]``.
-        payoffs (Tensor): ``[A, ..., A, N]``.
-        gamma (float): discount in ``[0, 1)``; times ``1 - gamma`` the values are rewards per step.
-
-    Returns:
-        Tensor: ``[B, N]``, differentiable.
-    """
-
-    def from_the_start(policy: Tensor) -> Tensor:
-        return matrix_values(policy, payoffs, gamma)[-1]
-
-    return torch.func.vmap(from_the_start)(policies(logits))
-
-
-def learning_steps(
-    logits: Tensor, payoffs: Tensor, gamma: float, rules: Sequence[str], *, eta: float = 1.0, inner_steps: int = 1
-) -> Tensor:
-    """The direction in which each agent changes its policy; all look at the same policies.
-
-    With ``V_i`` agent ``i``'s value and ``g_j`` the gradient of ``V_j`` by ``j``'s own logits,
-
-    - ``"naive"``: the gradient of ``V_i``;
-    - ``"lola"``: that plus ``eta`` times the gradient of ``sum_j <dV_i/dtheta_j, g_j>``, the first factor held fixed;
-    - ``"surrogate"``: the same with both factors differentiated;
-    - ``"lookahead"``: the gradient of ``V_i`` once all others have taken ``inner_steps`` naive steps of size ``eta``.
-
-    Args:
-        logits (Tensor): of all agents, ``[B, N, J + 1, A - 1]``.
-        payoffs (Tensor): ``[A, ..., A, N]``.
-        gamma (float): discount in ``[0, 1)``.
-        rules (sequence of str): of each agent.
-
-    Keyword Args:
-        eta (float): size of the others' anticipated steps, ``>= 0``; 0: naive.
-        inner_steps (int): how many ``"lookahead"`` anticipates.
-
-    Returns:
-        Tensor: ``[B, N, J + 1, A - 1]``.
-
-    Raises:
-        ValueError: on an unknown rule, another number of rules than of agents, or a negative ``eta``.
-    """
-    n_agents = payoffs.shape[-1]
-    for rule in rules:
-        check_option("rules", rule, rule in RULES, one_of(RULES))
-    check_option("rules", list(rules), len(rules) == n_agents, f"one for each of {n_agents} agents")
-    check_option("eta", eta, eta >= 0, "a number >= 0")
-    logits = logits.detach().requires_grad_()
-    value = exact_values(logits, payoffs, gamma)
-    # [N, B, N, ...]: of each agent's value by all logits
-    gradients = torch.stack(
-        [torch.autograd.grad(value[:, agent].sum(), logits, create_graph=True)[0] for agent in range(n_agents)]
-    )
-    naive = torch.stack([gradients[agent][:, agent] for agent in range(n_agents)], dim=1)
-    steps = []
-    for agent, rule in enumerate(rules):
-        step = naive[:, agent]
-        if rule in ("lola", "surrogate"):
-            towards = gradients[agent].detach() if rule == "lola" else gradients[agent]
-            gained = (towards * naive).sum((-2, -1))
-            others = gained.sum() - gained[:, agent].sum()
-            step = step + eta * torch.autograd.grad(others, logits, retain_graph=True)[0][:, agent]
-        elif rule == "lookahead":
-            step = _after_others_learned(logits, payoffs, gamma, agent, eta, inner_steps)
-        steps.append(step.detach())
-    return torch.stack(steps, dim=1)
-
-
 def exact_learning(
     logits: Tensor,
     payoffs: Tensor,
@@ -131,6 +44,7 @@ def exact_learning(
     lr: float = 1.0,
     eta: float = 1.0,
     inner_steps: int = 1,
+    reciprocal_weight: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Let agents learn by gradient ascent, all at once.
 
@@ -145,6 +59,7 @@ def exact_learning(
         lr (float): size of a step.
         eta (float): size of the others' anticipated steps.
         inner_steps (int): how many ``"lookahead"`` anticipates.
+        reciprocal_weight (float): of what ``"reciprocal"`` is paid besides, in 1 / reward.
 
     Returns:
         tuple[Tensor, Tensor]: the logits after the last update, and the rewards per step after each,
@@ -152,50 +67,24 @@ def exact_learning(
     """
     rewards = []
     for _ in range(updates):
-        steps = learning_steps(logits, payoffs, gamma, rules, eta=eta, inner_steps=inner_steps)
+        steps = learning_steps(
+            logits, payoffs, gamma, rules, eta=eta, inner_steps=inner_steps, reciprocal_weight=reciprocal_weight
+        )
         logits = logits.detach() + lr * steps
         with torch.no_grad():
             rewards.append((1 - gamma) * exact_values(logits, payoffs, gamma))
     return logits, torch.stack(rewards)
 
 
-def in_own_view(per_state: Tensor, n_actions: int) -> Tensor:
-    """What each agent does by state, with its own action first in a state, then that of the next seat, and so on.
+def plays_tit_for_tat(logits: Tensor) -> Tensor:
+    """Which of two agents with two actions, the first of which cooperates, rather do what the other did last.
 
     Args:
-        per_state (Tensor): ``[*B, N, J + 1, K]``, by the states of all.
-        n_actions (int): of every agent, ``A``.
+        logits (Tensor): ``[B, 2, 5, 1]``.
 
     Returns:
-        Tensor: ``[*B, N, J + 1, K]``.
+        Tensor: boolean ``[B, 2]``: whether each is more likely than not to cooperate after the other did, and to defect
+        after it did not; what it does in the first step does not count.
     """
-    n_agents = per_state.shape[-3]
-    number = torch.arange(n_actions**n_agents).view(*[n_actions] * n_agents)
-    views = []
-    for agent in range(n_agents):
-        order = [*range(agent, n_agents), *range(agent)]
-        # Agent's own state -> the state of all
-        states = torch.cat([number.permute(order).flatten(), torch.tensor([number.numel()])])
-        views.append(per_state[..., agent, states, :])
-    return torch.stack(views, dim=-3)
-
-
-def _after_others_learned(
-    logits: Tensor, payoffs: Tensor, gamma: float, agent: int, eta: float, inner_steps: int
-) -> Tensor:
-    """Gradient of an agent's value by its logits, the others having answered them."""
-    mine = torch.zeros(logits.shape[1], 1, 1, dtype=torch.bool, device=logits.device)
-    mine[agent] = True
-    start = logits.detach().requires_grad_()
-    ahead = start
-    for _ in range(inner_steps):
-        value = exact_values(ahead, payoffs, gamma)
-        answers = torch.stack(
-            [
-                torch.autograd.grad(value[:, other].sum(), ahead, create_graph=True)[0][:, other]
-                for other in range(logits.shape[1])
-            ],
-            dim=1,
-        )
-        ahead = ahead + eta * answers.masked_fill(mine, 0.0)
-    return torch.autograd.grad(exact_values(ahead, payoffs, gamma)[:, agent].sum(), start)[0][:, agent]
+    cooperates = in_own_view(logits, 2)[..., :4, 0] > 0
+    return (cooperates == torch.tensor([True, False, True, False], device=logits.device)).all(-1)
