@@ -186,7 +186,7 @@ def test_one_command_from_checkpoints_to_report(
     game = {"task": "prisoners_dilemma", "options": "{max_steps: 8}"}
     easy = written(tmp_path, "easy", **game, background="[all_c]", role="resident")
     hard = written(tmp_path, "hard", **game, background="[tit_for_tat, all_d]")
-    elsewhere = written(tmp_path, "elsewhere", **{**game, "options": "{max_steps: 9}"})
+    elsewhere = written(tmp_path, "elsewhere", **{**game, "options": "{max_steps: 9}", "background": "[all_c]"})
     shown(monkeypatch, easy, hard, elsewhere)
     output = tmp_path / "out"
     arguments = [str(checkpoints), "--output", str(output)]
@@ -242,6 +242,15 @@ def test_a_frozen_checkpoint_is_a_background_and_no_news_to_itself(checkpoints: 
     itself = written(tmp_path, **{**options, "background": f"[{{seats: {{checkpoint: {recip.checkpoints[0].file}}}}}]"})
     assert trained_with(recip, read_scenario(itself)) == [recip.checkpoints[0].file.name]
     assert trained_with(other, read_scenario(itself)) == []
+
+
+def test_other_packages_bring_scenarios_of_their_own() -> None:
+    # The example's; its game is not installed here.
+    folder = Path(__file__).resolve().parent.parent / "examples/extension_package/snowdrift_games/conf/scenario"
+    scenario = read_scenario(folder / "snowdrift_visitor_reciprocators.yaml")
+    assert (scenario.task, scenario.focal, scenario.shares()) == ("snowdrift", 1, [67, 133])
+    with pytest.raises(ValueError, match="task must be the name of a social dilemma that is registered"):
+        scenario.check()
 
 
 def test_what_is_there_is_listed(capsys) -> None:

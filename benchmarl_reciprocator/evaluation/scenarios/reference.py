@@ -58,7 +58,8 @@ def reference_of(scenario: Scenario, table: Table) -> Reference:
         ValueError: if the file is not of that form, or all come to the same.
     """
     file = find_yaml(REFERENCE, scenario.name)
-    returns, committed = {}, False
+    returns: dict[str, float] = {}
+    committed = False
     if file is not None:
         content = read_mapping(file)
         returns = content.get("returns") or {}
