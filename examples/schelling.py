@@ -23,7 +23,9 @@ import pandas as pd
 import torch
 import yaml
 
-from benchmarl_reciprocator import SocialDilemmaTask, play
+from benchmarl_reciprocator import ScriptedAgent, SocialDilemmaTask
+from benchmarl_reciprocator.agents.devices import seeded
+from benchmarl_reciprocator.agents.play import play, returns
 
 COLOURS = {"cooperate": "#0072B2", "defect": "#D55E00"}
 # Names of the players that make each choice, of which a task has one
@@ -45,9 +47,10 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
     for cooperators in range(n_agents + 1):
         strategies = ["cooperate"] * cooperators + ["defect"] * (n_agents - cooperators)
         env = chosen.options.make_env(num_envs=episodes, device="cpu", seed=seed + cooperators)
-        returns = play(env, [makers[strategy]() for strategy in strategies], seed).get("reward").sum(1)
+        with seeded(seed):
+            played = returns(*play(env, [ScriptedAgent(makers[strategy]()) for strategy in strategies]))
         for choice, seats in (("cooperate", slice(cooperators)), ("defect", slice(cooperators, n_agents))):
-            of_choice = returns[:, seats].mean(-1)
+            of_choice = played[:, seats].mean(-1)
             if strategies[seats]:
                 half = 1.96 * of_choice.std().item() / episodes**0.5
                 mean = of_choice.mean().item()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from benchmarl_reciprocator.commands import scenarios as command
 from benchmarl_reciprocator.evaluation.checkpoints import find_checkpoints
 from benchmarl_reciprocator.evaluation.pairings import ALL, FIRST, Contestant, contestants_of
 from benchmarl_reciprocator.evaluation.scenarios import scenario as scenario_module
-from benchmarl_reciprocator.evaluation.scenarios.meetings import Table, meetings_of
+from benchmarl_reciprocator.evaluation.scenarios.meetings import MeetingRecords, meetings_of
 from benchmarl_reciprocator.evaluation.scenarios.reference import REFERENCE, played_reference, reference_of
 from benchmarl_reciprocator.evaluation.scenarios.scenario import (
     RESIDENT,
@@ -23,6 +24,7 @@ from benchmarl_reciprocator.evaluation.scenarios.scenario import (
     find_scenarios,
     read_scenario,
 )
+from benchmarl_reciprocator.evaluation.scenarios.scenarios import is_of_suite
 from benchmarl_reciprocator.evaluation.scenarios.summary import interquartile_mean_of_agents, overall, summarise
 from benchmarl_reciprocator.evaluation.scenarios.trained_with import trained_with
 from benchmarl_reciprocator.evaluation.sections import read_sections
@@ -72,8 +74,8 @@ def test_every_game_has_scenarios_that_can_be_played_and_a_reference() -> None:
 
 def test_references_are_what_their_command_gives() -> None:
     (scenario,) = find_scenarios(["prisoners_dilemma_visitor_unconditional"])
-    committed = reference_of(scenario, Table(None))
-    assert committed.committed and committed.returns == pytest.approx(played_reference(scenario, Table(None)))
+    committed = reference_of(scenario, MeetingRecords(None))
+    assert committed.committed and committed.returns == pytest.approx(played_reference(scenario, MeetingRecords(None)))
     # With all_c for half of the episodes and all_d for the others
     assert (committed.returns["all_d"], committed.returns["all_c"]) == (-32, -64)
     assert (committed.normalised(-32), committed.normalised(-64), committed.normalised(-48)) == (1, 0, 0.5)
@@ -138,7 +140,7 @@ def test_every_agent_takes_the_first_focal_seat_in_its_turn(public_goods: Path, 
     # The background is all_c in 3 of 10 episodes, and one who never contributes in 7: what remains of 3 seats is one.
     alone = Scenario(**{**vars(scenario), "background": scenario.background[:1]})
     (meeting,) = meetings_of(alone, task, Contestant("all_c"), env, ALL)
-    record = Table(None).record_of(meeting)
+    record = MeetingRecords(None).record_of(meeting)
     # Of 3 contributions of 1, doubled, everybody gets 2 a step.
     assert (record["per_capita"], record["by_agent"], record["others"]) == (32, [32, 32], 32)
     assert record["cooperation"] == 1
@@ -204,7 +206,7 @@ def test_one_command_from_checkpoints_to_report(
     met = {(row.population, row.scenario, row.trained_with) for row in agents.itertuples() if row.trained_with}
     assert met == {("Recip", "hard", "all_d"), ("Mixed: reciprocator", "hard", "all_d")}
     document = read_sections(output / "section.json")["scenarios"]
-    assert [section.title for section in document] == ["Scenarios", "Prisoner's dilemma"]
+    assert [section.title for section in document] == ["Scenarios", "Prisoner's dilemma: max_steps=8"]
     table = document[1].blocks[1]
     assert table.columns[-1] == "Mixed: ippo" and table.rows[1][0] == "hard"
     assert ["†" in cell for cell in table.rows[1]] == [False, True, True, False]
@@ -234,7 +236,7 @@ def test_a_frozen_checkpoint_is_a_background_and_no_news_to_itself(checkpoints: 
     scenario.check()
     task = scenario.game()
     (meeting, *_) = meetings_of(scenario, task, Contestant("all_d"), task.options.make_env(1, "cpu", seed=0), ALL)
-    record = Table(None).record_of(meeting)
+    record = MeetingRecords(None).record_of(meeting)
     # It pays to defect on whoever learned for one iteration.
     assert -2 * 8 < record["per_capita"] <= 0
     # A copy is not known to be the same, the file itself is.
@@ -242,6 +244,17 @@ def test_a_frozen_checkpoint_is_a_background_and_no_news_to_itself(checkpoints: 
     itself = written(tmp_path, **{**options, "background": f"[{{seats: {{checkpoint: {recip.checkpoints[0].file}}}}}]"})
     assert trained_with(recip, read_scenario(itself)) == [recip.checkpoints[0].file.name]
     assert trained_with(other, read_scenario(itself)) == []
+
+
+def test_of_several_suites_one_can_be_chosen(checkpoints: Path, tmp_path: Path) -> None:
+    found = next(one for one in find_checkpoints([checkpoints]) if one.population == "Recip")
+    file = tmp_path / "run" / "experiment" / "checkpoints" / "checkpoint_1.pt"
+    file.parent.mkdir(parents=True)
+    (tmp_path / "run" / "run.record").write_text('{"task": "slips", "population": "Recip", "seed": 0}')
+    moved = replace(found, file=file)
+    assert is_of_suite(moved, {"populations": {"Recip": []}, "tasks": {"slips": []}})
+    assert not is_of_suite(moved, {"populations": {"Recip": []}, "tasks": {"coins": []}})
+    assert not is_of_suite(moved, {"populations": {"IPPO": []}, "tasks": {"slips": []}})
 
 
 def test_other_packages_bring_scenarios_of_their_own() -> None:

@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarl_reciprocator.commands.arguments import (
     add_agents,
@@ -34,7 +35,7 @@ from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 READS = """
 checkpoints, or folders that hold them: of a suite, of BenchMARL's commands or of single experiments
-suite=<name>: only the populations of that suite
+suite=<name>: only the populations and tasks of that suite
 conf/scenario/<name>.yaml and conf/scenario/reference/<name>.yaml, of this and of other installed packages
 """
 WRITES = """
@@ -82,23 +83,20 @@ def work(arguments: argparse.Namespace) -> int | None:
             focal = f"{scenario.role}, {scenario.focal} focal"
             sys.stdout.write(f"{scenario.name:42} {scenario.task:18} {focal:18} {background}\n")
         return None
-    populations = populations_of(overrides)
+    suite = suite_of(overrides)
     return show_meetings(
-        *scenarios(places, arguments.only, populations, arguments.output, arguments.agents, arguments.device)
+        *scenarios(places, arguments.only, suite, arguments.output, arguments.agents, arguments.device)
     )
 
 
-def populations_of(overrides: Sequence[str]) -> set[str] | None:
-    """The populations of the suites that were named; ``None`` where none was.
+def suite_of(overrides: Sequence[str]) -> dict[str, Any] | None:
+    """The suite that was named last; ``None`` where none was.
 
     Raises:
         ValueError: if there is no such suite.
     """
     if not overrides:
         return None
-    files, found = yaml_files("suite"), set()
-    for override in overrides:
-        name = override.partition("=")[2]
-        check_option("suite", name, name in files, one_of(files))
-        found |= set(read_mapping(files[name])["populations"])
-    return found
+    files, name = yaml_files("suite"), overrides[-1].partition("=")[2]
+    check_option("suite", name, name in files, one_of(files))
+    return read_mapping(files[name])

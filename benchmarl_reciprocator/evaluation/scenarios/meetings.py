@@ -84,8 +84,8 @@ def meetings_of(
     ]
 
 
-class Table:
-    """Where meetings are played.
+class MeetingRecords:
+    """The records of meetings, which are played where there is none yet.
 
     Args:
         folder (Path): where the records go, in ``records/``; ``None``: nowhere, and all is played.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from benchmarl_reciprocator.evaluation.pairings import ALL, Contestant
-from benchmarl_reciprocator.evaluation.scenarios.meetings import Table, meetings_of
+from benchmarl_reciprocator.evaluation.scenarios.meetings import MeetingRecords, meetings_of
 from benchmarl_reciprocator.evaluation.scenarios.scenario import GROUP, Scenario
 from benchmarl_reciprocator.extensions import find_yaml, read_mapping
 from benchmarl_reciprocator.tasks.options import check_option
@@ -50,7 +50,7 @@ class Reference(NamedTuple):
         return (value - low) / (high - low)
 
 
-def reference_of(scenario: Scenario, table: Table) -> Reference:
+def reference_of(scenario: Scenario, table: MeetingRecords) -> Reference:
     """The reference set of a scenario: that of its file, or, where there is none or it is of another version of the
     scenario or its game, what the task's scripted players come to now.
 
@@ -75,7 +75,7 @@ def reference_of(scenario: Scenario, table: Table) -> Reference:
     return Reference({str(name): float(value) for name, value in returns.items()}, committed)
 
 
-def played_reference(scenario: Scenario, table: Table) -> dict[str, float]:
+def played_reference(scenario: Scenario, table: MeetingRecords) -> dict[str, float]:
     """What every scripted player of the task comes to, in all focal seats; those that cannot play it are left out."""
     task = scenario.game()
     env = task.options.make_env(1, "cpu", seed=0)
@@ -104,7 +104,7 @@ def write_reference(scenario: Scenario, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{scenario.name}.yaml"
-    content = {"digest": scenario.digest, "returns": played_reference(scenario, Table(None))}
+    content = {"digest": scenario.digest, "returns": played_reference(scenario, MeetingRecords(None))}
     command = f"benchmarl-reciprocator scenarios --reference {folder.name} --only {scenario.name}"
     text = OmegaConf.to_yaml(OmegaConf.create(content))
     file.write_text(

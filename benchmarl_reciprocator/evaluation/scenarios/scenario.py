@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from benchmarl.environments import task_config_registry
 
 from benchmarl_reciprocator.evaluation.checkpoints import SEEN_BY
 from benchmarl_reciprocator.evaluation.records import digest_of
-from benchmarl_reciprocator.extensions import read_mapping, yaml_files
+from benchmarl_reciprocator.extensions import CONF, ExtensionWarning, conf_folders, read_mapping, yaml_files
 from benchmarl_reciprocator.tasks.options import bad_option, check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
@@ -191,10 +192,20 @@ def find_scenarios(patterns: Sequence[str] = ()) -> list[Scenario]:
     """
     files = yaml_files(GROUP)
     for pattern in patterns:
-        found = any(fnmatchcase(name, pattern) for name in files)
-        check_option("scenarios", pattern, found, f"names of scenarios, or patterns of them ({one_of(files)})")
-    chosen = [name for name in files if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
-    return [read_scenario(files[name]) for name in chosen]
+        is_like_one = any(fnmatchcase(name, pattern) for name in files)
+        check_option("scenarios", pattern, is_like_one, f"names of scenarios, or patterns of them ({one_of(files)})")
+    found = []
+    for name, file in files.items():
+        if patterns and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            continue
+        try:
+            found.append(read_scenario(file))
+        except ValueError as error:
+            # What another package has wrong leaves all others as they are, unless it is asked for.
+            if patterns or file.is_relative_to(conf_folders()[CONF]):
+                raise
+            warnings.warn(f"left out: {error}", ExtensionWarning, stacklevel=2)
+    return found
 
 
 def read_scenario(file: Path) -> Scenario:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from benchmarl_reciprocator.evaluation.checkpoints import (
     find_checkpoints,
     who_can_play,
 )
+from benchmarl_reciprocator.evaluation.layout import record_of
 from benchmarl_reciprocator.evaluation.locks import locked
 from benchmarl_reciprocator.evaluation.pairings import AGENTS, ALL, contestants_of
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.reports.measured import MeasuredMeetings, skipped_section
-from benchmarl_reciprocator.evaluation.scenarios.meetings import Meeting, Table, meetings_of
+from benchmarl_reciprocator.evaluation.scenarios.meetings import Meeting, MeetingRecords, meetings_of
 from benchmarl_reciprocator.evaluation.scenarios.reference import Reference, reference_of
 from benchmarl_reciprocator.evaluation.scenarios.scenario import OF_AGENTS, Scenario, find_scenarios
 from benchmarl_reciprocator.evaluation.scenarios.sections import scenario_sections
@@ -35,7 +37,7 @@ NAME = "scenarios"
 def scenarios(
     places: Sequence[Path],
     only: Sequence[str] = (),
-    populations: Collection[str] | None = None,
+    suite: Mapping[str, Any] | None = None,
     output: Path | None = None,
     agents: str = ALL,
     device: str = "cpu",
@@ -46,7 +48,7 @@ def scenarios(
         places (sequence of Path): checkpoints and folders, see
             :func:`~benchmarl_reciprocator.evaluation.checkpoints.find_checkpoints`.
         only (sequence of str): names of scenarios, or patterns of them; default: all of the checkpoints' games.
-        populations (collection of str, optional): which are measured; default: all.
+        suite (mapping, optional): whose ``populations`` and ``tasks``, by name, are measured; default: all.
         output (Path, optional): where everything goes; default: ``scenarios`` in the folder of results if there is one
             alone, else here.
         agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``.
@@ -60,10 +62,11 @@ def scenarios(
     """
     check_option("agents", agents, agents in AGENTS, one_of(AGENTS))
     checkpoints = find_checkpoints(places)
-    if populations is not None:
+    if suite is not None:
         known = sorted({checkpoint.population for checkpoint in checkpoints})
-        checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint.population in populations]
-        check_option("populations", sorted(populations), bool(checkpoints), f"some of {one_of(known)}")
+        checkpoints = [checkpoint for checkpoint in checkpoints if is_of_suite(checkpoint, suite)]
+        names = f"{', '.join(suite['populations'])} in {', '.join(suite['tasks'])}"
+        check_option("the suite", names, bool(checkpoints), f"one of whose runs some are there ({one_of(known)})")
     games = {checkpoint.task.name.lower() for checkpoint in checkpoints}
     chosen = [scenario for scenario in find_scenarios(only) if scenario.task in games]
     check_option("the game of the checkpoints", ", ".join(sorted(games)), bool(chosen), "one that has scenarios")
@@ -72,7 +75,7 @@ def scenarios(
     alone = len(places) == 1 and places[0].is_dir()
     folder = output or (places[0] / NAME if alone else Path(NAME))
     with locked(folder):
-        table = Table(folder, device)
+        table = MeetingRecords(folder, device)
         rows: list[dict[str, Any]] = []
         references: dict[str, Reference] = {}
         to_play = [(scenario, _meetings(scenario, checkpoints, agents, table)) for scenario in chosen]
@@ -102,7 +105,9 @@ def scenarios(
     return MeasuredMeetings(folder, text, tuple(table.skipped))
 
 
-def _meetings(scenario: Scenario, checkpoints: Sequence[Checkpoint], agents: str, table: Table) -> list[Meeting]:
+def _meetings(
+    scenario: Scenario, checkpoints: Sequence[Checkpoint], agents: str, table: MeetingRecords
+) -> list[Meeting]:
     """The meetings of all populations that were trained in the game of a scenario."""
     same = [one for one in checkpoints if is_of_its_game(one, scenario)]
     rules = {key: value for key, value in scenario.game().config.items() if key not in OF_AGENTS}
@@ -127,6 +132,14 @@ def is_of_its_game(checkpoint: Checkpoint, scenario: Scenario) -> bool:
     return checkpoint.task.name.lower() == scenario.task and same
 
 
+def is_of_suite(checkpoint: Checkpoint, suite: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of a population and, where its run's record tells, of a task of a suite."""
+    experiment = checkpoint.file.resolve().parent.parent
+    record = record_of(experiment) or record_of(experiment.parent)
+    task = None if record is None else json.loads(record.read_text()).get("task")
+    return checkpoint.population in suite["populations"] and (task is None or task in suite["tasks"])
+
+
 def as_rows(
     scenario: Scenario, played: Sequence[tuple[Meeting, Mapping[str, Any]]], reference: Reference
 ) -> list[dict[str, Any]]:
@@ -135,7 +148,7 @@ def as_rows(
     Args:
         scenario (Scenario): what was played.
         played (sequence of tuple): meetings and their records, see
-            :meth:`~benchmarl_reciprocator.evaluation.scenarios.meetings.Table.record_of`.
+            :meth:`~benchmarl_reciprocator.evaluation.scenarios.meetings.MeetingRecords.record_of`.
         reference (Reference): of the scenario.
 
     Returns:

@@ -69,10 +69,10 @@ def scenario_sections(
         picture = f"{files[game]}.png"
         _draw(own, names, populations, folder / picture)
         played = [one for one in scenarios if one.name in names]
-        title = title_of(game.partition(",")[0])
-        settings = game.partition(", ")[2]
+        name, _, settings = game.partition(", ")
+        title = title_of(name) + (f": {settings}" if settings else "")
         blocks: list[Block] = [
-            Paragraph(f"{settings or 'As in the yaml file of the task'}. Normalised return of a focal agent:"),
+            Paragraph("Normalised return of a focal agent:"),
             _normalised(own, names, populations, f"scenarios_{files[game]}"),
             Figure(picture, f"Normalised return of a focal agent in the scenarios of {title}"),
             Paragraph("Return in an episode, and the ends of the reference set:"),
@@ -142,7 +142,7 @@ def _told(scenario: Scenario, reference: Reference) -> str:
     text = (
         f"{literal(scenario.name)} (version {scenario.version}): {scenario.role}, {focal}, {scenario.episodes} episodes"
     )
-    return f"{text}. In each seat that is left: {listed(whom)}.{source}"
+    return f"{text}. In the seats that are left: {listed(whom)}.{source}"
 
 
 def _trained_otherwise(rows: pd.DataFrame) -> list[Block]:
