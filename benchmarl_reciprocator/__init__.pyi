@@ -82,7 +82,6 @@ from .tasks.grid.harvest import HarvestEnv as HarvestEnv
 from .tasks.grid.harvest import HarvestRules as HarvestRules
 from .tasks.grid.metrics import grid_metrics as grid_metrics
 from .tasks.grid.options import GridWorldOptions as GridWorldOptions
-from .tasks.grid.players import GridPlayers as GridPlayers
 from .tasks.grid.rules import Beam as Beam
 from .tasks.grid.rules import GridRules as GridRules
 from .tasks.grid.world import GridWorldEnv as GridWorldEnv

@@ -12,7 +12,7 @@ A package declares in its ``pyproject.toml``, all of them optional::
     two_tits = "snowdrift_games.players:two_tits"    # a function of the task's options: a Player, or None
 
     [project.entry-points."benchmarl_reciprocator.conf"]
-    snowdrift_games = "snowdrift_games.conf"         # a package of yaml: task/, algorithm/, preset/, suite/
+    snowdrift_games = "snowdrift_games.conf"         # yaml: task/, algorithm/, preset/, suite/, scenario/
 
 Nothing of another package is imported before it is asked for. One that cannot be loaded is told of by a warning, and
 leaves all others as they are.

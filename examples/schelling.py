@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -23,12 +22,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import yaml
-from tensordict import TensorDictBase
 
-from benchmarl_reciprocator import GridPlayers, GridWorldEnv, Player, SocialDilemmaTask
+from benchmarl_reciprocator import ScriptedAgent, SocialDilemmaTask
+from benchmarl_reciprocator.agents.devices import seeded
+from benchmarl_reciprocator.agents.play import play, returns
 
 COLOURS = {"cooperate": "#0072B2", "defect": "#D55E00"}
-PLAYER_OF = {"cooperate": "cooperate", "defect": "greedy"}
+# Names of the players that make each choice, of which a task has one
+PLAYERS_OF = {"cooperate": ("cooperate", "all_c"), "defect": ("defect", "greedy", "all_d")}
 
 
 def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[str, object]) -> pd.DataFrame:
@@ -43,36 +44,22 @@ def payoffs(task: str, n_agents: int, episodes: int, seed: int, overrides: dict[
     if "n_agents" in chosen.config:
         chosen.config["n_agents"] = n_agents
     n_agents = chosen.options.make_env(num_envs=1, device="cpu", seed=seed).n_agents
+    players = chosen.players()
+    makers = {choice: next(players[name] for name in names if name in players) for choice, names in PLAYERS_OF.items()}
     rows = []
     for cooperators in range(n_agents + 1):
         strategies = ["cooperate"] * cooperators + ["defect"] * (n_agents - cooperators)
         env = chosen.options.make_env(num_envs=episodes, device="cpu", seed=seed + cooperators)
-        if isinstance(env, GridWorldEnv):
-            policy = GridPlayers(env, strategies, seed=seed)
-        else:
-            players = chosen.players()
-            policy = seated([players[PLAYER_OF[strategy]]() for strategy in strategies])
-        played = env.rollout(env.max_steps, policy)
-        returns = played["next", "agents", "reward"].sum((1, 3))
+        with seeded(seed):
+            played = returns(*play(env, [ScriptedAgent(makers[strategy]()) for strategy in strategies]))
         for choice, seats in (("cooperate", slice(cooperators)), ("defect", slice(cooperators, n_agents))):
-            of_choice = returns[:, seats].mean(-1)
+            of_choice = played[:, seats].mean(-1)
             if strategies[seats]:
                 half = 1.96 * of_choice.std().item() / episodes**0.5
                 mean = of_choice.mean().item()
                 others = cooperators - (choice == "cooperate")
                 rows.append({"task": task, "choice": choice, "others": others, "mean": mean, "half_width": half})
     return pd.DataFrame(rows)
-
-
-def seated(players: Sequence[Player]) -> Callable[[TensorDictBase], TensorDictBase]:
-    """A policy of scripted players without memory or chance, one for each seat of the group "agents"."""
-
-    def policy(tensordict: TensorDictBase) -> TensorDictBase:
-        seen = tensordict["agents", "observation"]
-        chances = [player(seen[:, seat], seen[:, seat, :0])[0] for seat, player in enumerate(players)]
-        return tensordict.set(("agents", "action"), torch.stack(chances, 1).argmax(-1))
-
-    return policy
 
 
 def verdict(table: pd.DataFrame) -> str:

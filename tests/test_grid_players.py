@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torchrl.envs.utils import check_env_specs
 
-from benchmarl_reciprocator import GridPlayers, SocialDilemmaTask
-from benchmarl_reciprocator.tasks.grid.players import FAR, next_poses, pose_distances
-from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator import GridWorldEnv, SocialDilemmaTask
+from benchmarl_reciprocator.tasks.grid.known_map import FAR, distances
+from benchmarl_reciprocator.testing import check_player
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -35,6 +35,7 @@ def make_env(task: str, **options: Any) -> GridWorldEnv:
     chosen.config.update(**{"n_agents": 2, **options})
     env = chosen.options.make_env(num_envs=1, device="cpu", seed=0)
     env.reset()
+    env.makers = chosen.players()
     return env
 
 
@@ -48,75 +49,120 @@ def put(env: GridWorldEnv, *places: tuple[int, int], facing: int = 0, things: di
     env.place(cells, torch.full_like(cells, facing), lying.unsqueeze(0))
 
 
-def play(env: GridWorldEnv, players: GridPlayers, steps: int) -> tuple[list[str], Tensor]:
+class Seated:
+    """Scripted players in the seats of an environment, with what they remember."""
+
+    def __init__(self, env: GridWorldEnv, names: list[str]) -> None:
+        self.env = env
+        self.players = [env.makers[name]() for name in names]
+        self.memories = [torch.zeros(*env.batch_size, player.memory_size) for player in self.players]
+        self.generator = torch.Generator().manual_seed(0)
+
+    def choose(self) -> Tensor:
+        seen, actions = self.env.observations(), []
+        for seat, player in enumerate(self.players):
+            chances, self.memories[seat] = player(seen[:, seat], self.memories[seat])
+            actions.append(torch.multinomial(chances, 1, generator=self.generator))
+        return torch.cat(actions, -1)
+
+    def step(self) -> tuple[str, Tensor]:
+        """The name of the first one's action, and everybody's reward."""
+        actions = self.choose()
+        return list(self.env.actions)[actions[0, 0]], self.env.transition(actions)[0][0]
+
+
+def play(players: Seated, steps: int) -> tuple[list[str], Tensor]:
     """Names of the first agent's actions and all agents' returns."""
-    names, returns = [], 0
-    for _ in range(steps):
-        actions = players.choose()
-        names.append(list(env.actions)[actions[0, 0]])
-        returns = returns + env.transition(actions)[0][0]
-    return names, returns
+    names, rewards = zip(*(players.step() for _ in range(steps)))
+    return list(names), torch.stack(rewards).sum(0)
 
 
-@pytest.mark.parametrize(("actions", "steps"), [("compass", 2), ("turn", 2)])
-def test_distances_count_actions(actions: str, steps: int) -> None:
-    env = make_env("harvest", map=["AAP", "@@P", "AAA"], view=3, actions=actions)
-    distances = pose_distances(next_poses(env))
-    cell = env.grid.layout
-    # Two cells to the east, and there it looks north or east.
-    assert distances[cell[0, 0] * 4, cell[0, 2] * 4 + (1 if actions == "compass" else 0)] == steps
-    assert distances[cell[0, 0] * 4, cell[2, 0] * 4 + (3 if actions == "compass" else 0)] == 6
-    # To look about takes turns; without turns, a step aside and one back at most.
-    assert distances[cell[0, 0] * 4, cell[0, 0] * 4 + 2] == (1 if actions == "compass" else 2)
-    island = make_env("harvest", map=["PP@A"], view=3)
-    assert pose_distances(next_poses(island))[0, -1] == FAR
+def test_distances_count_steps_around_walls() -> None:
+    # A ring of four cells in one direction, and a cell for itself.
+    assert distances(torch.tensor([[1, 2, 3, 0, 4]]))[0].tolist() == [0, 1, 2, 3, FAR]
+
+
+@pytest.mark.parametrize("observation", ["image", "flat", "rgb"])
+@pytest.mark.parametrize("actions", ["compass", "turn", "fixed"])
+def test_players_find_out_where_they_are(actions: str, observation: str) -> None:
+    rows = ["@@@@@@@", "@HR PB@", "@R  PB@", "@HR  P@", "@@@@@@@"]
+    env = make_env("cleanup", map=rows, view=5, actions=actions, observation=observation)
+    players = Seated(env, ["cooperate", "defect"])
+    for _ in range(12):
+        cells, facing = env.cells[0].clone(), env.facing[0].clone()
+        players.step()
+        found = torch.stack([memory[0, 0] for memory in players.memories]).long() - 1
+        assert (found // 4).tolist() == cells.tolist()
+        # In colours it does not show where an agent looks that does not turn its view.
+        if actions != "compass" or observation != "rgb":
+            assert (found % 4).tolist() == facing.tolist()
 
 
 def test_a_defector_takes_the_nearest_apple_by_the_shortest_way() -> None:
-    env = make_env("harvest", map=["AAAAA", "@@@@P", "AAAAP"], view=3, regrowth=[0.0])
+    env = make_env("harvest", map=["AAAAA", "@@@@P", "AAAAP"], view=7, regrowth=[0.0])
     put(env, (2, 0), (0, 4), things={(0, 0): "apple", (2, 2): "apple"})
-    names, returns = play(env, GridPlayers(env, ["defect", "cooperate"]), 2)
+    names, returns = play(Seated(env, ["defect", "cooperate"]), 2)
     assert names == ["east", "east"]
     assert returns.tolist() == [1, 0]
 
 
 def test_a_cooperator_in_harvest_spares_the_last_of_a_patch() -> None:
-    env = make_env("harvest", map=["AAAAAAP", "      P"], view=3, regrowth=[0.0])
+    env = make_env("harvest", map=["AAAAAAP", "      P"], view=9, regrowth=[0.0])
     put(env, (0, 3), (1, 6), things={(0, 0): "apple", (0, 1): "apple", (0, 2): "apple", (0, 5): "apple"})
-    _, returns = play(env, GridPlayers(env, ["cooperate", "cooperate"]), 12)
+    _, returns = play(Seated(env, ["cooperate", "cooperate"]), 12)
     # Of three it takes one, then two are left with one neighbour each.
     assert returns.sum() == 1
-    _, returns = play(env, GridPlayers(env, ["defect", "cooperate"]), 12)
+    _, returns = play(Seated(env, ["defect", "cooperate"]), 12)
     assert returns[0] == 3
 
 
 @pytest.mark.parametrize("actions", ["compass", "turn"])
 def test_a_cooperator_in_cleanup_cleans_then_eats(actions: str) -> None:
     env = make_env(
-        "cleanup", map=["RRRRP  B", "RRRRP  B"], view=3, actions=actions, waste_probability=0.0, apple_probability=0.0
+        "cleanup", map=["RRRRP  B", "RRRRP  B"], view=9, actions=actions, waste_probability=0.0, apple_probability=0.0
     )
     waste = {(0, 0): "waste", (0, 1): "waste", (1, 3): "waste"}
     put(env, (0, 5), (1, 6), facing=1, things={**waste, (0, 7): "apple", (1, 7): "apple"})
-    players = GridPlayers(env, ["cooperate", "defect"], tolerance=0.0)
-    names, returns = play(env, players, 30)
+    names, returns = play(Seated(env, ["cooperate", "defect"]), 30)
     assert names.count("clean") == 3
     assert not (env.things == env.things_named["waste"]).any()
     # The other took both apples meanwhile.
     assert returns.tolist() == [0, 2]
 
 
-def test_players_fill_a_rollout_in_either_grouping() -> None:
-    for grouping in ("per_agent", "one_group"):
-        env = make_env("cleanup", grouping=grouping)
-        played = env.rollout(5, GridPlayers(env, ["cooperate", "defect"]))
-        assert played.shape == (1, 5)
+def test_who_sees_nothing_to_eat_goes_and_looks() -> None:
+    env = make_env("harvest", map=["P" + " " * 10 + "AAA", "P" + " " * 10 + "AAA"], view=3, regrowth=[0.0])
+    put(env, (0, 0), (1, 0), things={(0, 13): "apple"})
+    _, returns = play(Seated(env, ["defect", "defect"]), 20)
+    assert returns.sum() == 1
 
 
-def test_unknown_strategies_and_games_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"strategy must be cooperate or defect, but is 'nice'"):
-        GridPlayers(make_env("harvest"), ["nice", "defect"])
-    with pytest.raises(ValueError, match=r"env must be a CleanupEnv or a HarvestEnv, but is 'MiningEnv'"):
-        GridPlayers(mining(1), ["defect", "defect"])
+def test_tit_for_tat_in_cleanup_stops_when_nobody_else_cleans() -> None:
+    shots = {}
+    for name in ("cooperate", "tit_for_tat"):
+        env = make_env("cleanup", waste_probability=0.5, apple_probability=0.0, n_agents=2)
+        names, _ = play(Seated(env, [name, "defect"]), 60)
+        shots[name] = names.count("clean")
+        with_one = play(Seated(env, [name, "cooperate"]), 60)[0].count("clean")
+        assert with_one > 10
+    assert 2 <= shots["tit_for_tat"] < shots["cooperate"] / 2
+
+
+def test_tit_for_tat_in_harvest_answers_who_takes_the_last_apples() -> None:
+    env = make_env("harvest", map=["AAA    AAA", "    PP    "], view=19, regrowth=[0.0])
+    lying = {(0, 0): "apple", (0, 2): "apple", (0, 7): "apple", (0, 9): "apple"}
+    for other, returns in (("cooperate", [0, 0]), ("defect", [2, 2])):
+        put(env, (1, 7), (0, 1), things=lying)
+        players = Seated(env, ["tit_for_tat", other])
+        _, gained = play(players, 14)
+        assert gained.tolist() == returns, other
+
+
+@pytest.mark.parametrize("task", ["cleanup", "harvest"])
+def test_players_are_those_of_their_task(task: str) -> None:
+    chosen = SocialDilemmaTask[task.upper()].get_from_yaml()
+    assert list(chosen.players()) == ["cooperate", "defect", "tit_for_tat", "random"]
+    check_player("tit_for_tat", chosen)
 
 
 @pytest.mark.parametrize("task", ["cleanup", "harvest"])

@@ -10,7 +10,9 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
 
-from benchmarl_reciprocator import GridPlayers, SocialDilemmaClass, SocialDilemmaTask
+from benchmarl_reciprocator import ScriptedAgent, SocialDilemmaClass, SocialDilemmaTask
+from benchmarl_reciprocator.agents.devices import seeded
+from benchmarl_reciprocator.agents.play import play
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS as COINS
 from benchmarl_reciprocator.tasks.fishery.rules import VARIANTS as FISHERY
 from benchmarl_reciprocator.tasks.grid.cleanup import VARIANTS as CLEANUP
@@ -84,20 +86,10 @@ def random_play(env: EnvBase, steps: int) -> TensorDictBase:
 def scripted_play(task: SocialDilemmaClass, kind: str) -> TensorDictBase:
     """An episode of cooperators or defectors alone: ``[B, T]``."""
     env = task.options.make_env(num_envs=16, device="cpu", seed=0)
-    if task.name in ("CLEANUP", "HARVEST"):
-        return env.rollout(env.max_steps, GridPlayers(env, [kind] * env.n_agents))
-    names = {"cooperate": ("cooperate", "all_c"), "defect": ("greedy", "all_d")}[kind]
+    names = {"cooperate": ("cooperate", "all_c"), "defect": ("defect", "greedy", "all_d")}[kind]
     player = next(make() for name, make in task.players().items() if name in names)
-    generator = torch.Generator().manual_seed(0)
-
-    def policy(tensordict: TensorDictBase) -> TensorDictBase:
-        for group in env.group_map:
-            chances, _ = player(tensordict[group, "observation"], tensordict[group, "observation"][..., :0])
-            action = torch.multinomial(chances.flatten(0, -2), 1, generator=generator)
-            tensordict[group, "action"] = action.view(chances.shape[:-1])
-        return tensordict
-
-    return env.rollout(env.max_steps, policy, break_when_any_done=False)
+    with seeded(0):
+        return play(env, [ScriptedAgent(player)] * env.n_agents)[0]
 
 
 def measured(task: SocialDilemmaClass, played: TensorDictBase) -> tuple[CooperationMeasure, Tensor]:

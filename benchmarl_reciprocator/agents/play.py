@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDictBase
@@ -10,8 +11,26 @@ from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from benchmarl_reciprocator.agents.agent import Agent
+from benchmarl_reciprocator.agents.devices import seeded
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import joint_entry, seats
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
+
+
+class Outcome(NamedTuple):
+    """What came out when agents played, means over episodes.
+
+    Args:
+        returns (Tensor): of the agent in each seat, ``[N]``, double.
+        steps (float): length of an episode.
+        by_seat (dict): what the task measures of each agent alone, ``N`` numbers by name; ``nan`` where undefined.
+        of_all (tuple of str): which of these it measures for all together too.
+    """
+
+    returns: Tensor
+    steps: float
+    by_seat: dict[str, list[float]]
+    of_all: tuple[str, ...]
 
 
 def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = False) -> tuple[TensorDictBase, Tensor]:
@@ -92,3 +111,31 @@ def returns(trajectories: TensorDictBase, valid: Tensor) -> Tensor:
         Tensor: ``[B, N]``.
     """
     return (joint_entry(trajectories, "next", "reward") * valid.unsqueeze(-1)).sum(1)
+
+
+def outcome(env: SocialDilemmaEnv, task: SocialDilemmaClass, agents: Sequence[Agent], seed: int) -> Outcome:
+    """What comes out when agents play.
+
+    Args:
+        env (SocialDilemmaEnv): as many environments as episodes are to be played.
+        task (SocialDilemmaClass): whose measures are taken.
+        agents (sequence of Agent): who sits in each seat.
+        seed (int): of the environments and the actions.
+
+    Raises:
+        ValueError: as :func:`play`.
+    """
+    with seeded(seed):
+        env.set_seed(seed)
+        trajectories, valid = play(env, agents)
+    scores = returns(trajectories, valid).double()
+    measured = task.options.metrics(trajectories, valid)
+    named = [name.removeprefix("agent_0_") for name in measured if name.startswith("agent_0_")]
+    keys_of = {name: [f"agent_{seat}_{name}" for seat in range(len(agents))] for name in named}
+    by_seat = {
+        name: [measured[key].double().nanmean().item() for key in keys]
+        for name, keys in keys_of.items()
+        if all(key in measured for key in keys)
+    }
+    steps = valid.sum().item() / len(scores)
+    return Outcome(scores.mean(0), steps, by_seat, tuple(name for name in measured if name in by_seat))

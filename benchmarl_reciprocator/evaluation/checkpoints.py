@@ -141,23 +141,13 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
     first = (fitting or same)[0].task
     # The grouping is a matter of training: any will do to play.
     task = SocialDilemmaClass(name=first.name, config={**first.config, **options, "grouping": "per_agent"})
-    env = task.options.make_env(1, "cpu", seed=0)
-    able, others, of_other_tasks = [], [], 0
-    for checkpoint in checkpoints:
-        if checkpoint.task.name != task.name and not checkpoint.named:
-            of_other_tasks += 1
-            continue
-        reason = _why_not(checkpoint, task, env)
-        if reason is None:
-            able.append(checkpoint)
-            others += [f"{key}={checkpoint.task.config[key]!r}" for key in _differing(checkpoint, task)]
-        elif checkpoint.named:
-            raise ValueError(f"{checkpoint.file} {reason}")
-        else:
-            warnings.warn(f"skipped {checkpoint.file}: {reason}", stacklevel=2)
-    if of_other_tasks:
+    asked = [checkpoint for checkpoint in checkpoints if checkpoint.task.name == task.name or checkpoint.named]
+    able = _able(asked, task)
+    others = [f"{key}={one.task.config[key]!r}" for one in able for key in differing(one, task)]
+    if len(asked) < len(checkpoints):
         warnings.warn(
-            f"skipped {of_other_tasks} checkpoints of tasks other than social_dilemmas/{task.name.lower()}",
+            f"skipped {len(checkpoints) - len(asked)} checkpoints of tasks other than "
+            f"social_dilemmas/{task.name.lower()}",
             stacklevel=2,
         )
     if others:
@@ -167,6 +157,30 @@ def choose_game(checkpoints: Sequence[Checkpoint], overrides: Sequence[str]) -> 
             stacklevel=2,
         )
     return task, _one_for_each_seed(able, task)
+
+
+def who_can_play(checkpoints: Sequence[Checkpoint], task: SocialDilemmaClass) -> list[Checkpoint]:
+    """The checkpoints whose agents can play a game, one for each population and seed. The others, which were found in a
+    folder, are left out with a warning.
+
+    Raises:
+        ValueError: if a checkpoint that was named cannot play the game.
+    """
+    return _one_for_each_seed(_able(checkpoints, task), task)
+
+
+def _able(checkpoints: Sequence[Checkpoint], task: SocialDilemmaClass) -> list[Checkpoint]:
+    env = task.options.make_env(1, "cpu", seed=0)
+    able = []
+    for checkpoint in checkpoints:
+        reason = _why_not(checkpoint, task, env)
+        if reason is None:
+            able.append(checkpoint)
+        elif checkpoint.named:
+            raise ValueError(f"{checkpoint.file} {reason}")
+        else:
+            warnings.warn(f"skipped {checkpoint.file}: {reason}", stacklevel=3)
+    return able
 
 
 def _newest_of_each(folder: Path) -> list[Path]:
@@ -230,7 +244,7 @@ def _one_for_each_seed(checkpoints: Sequence[Checkpoint], task: SocialDilemmaCla
     """
 
     def rank(checkpoint: Checkpoint) -> tuple[bool, float]:
-        return not _differing(checkpoint, task), checkpoint.file.stat().st_mtime
+        return not differing(checkpoint, task), checkpoint.file.stat().st_mtime
 
     chosen: dict[tuple[str, int], Checkpoint] = {}
     for checkpoint in checkpoints:
@@ -289,6 +303,7 @@ def _observation_shape(env: SocialDilemmaEnv) -> list[int]:
     return list(env.full_observation_spec_unbatched[group, "observation"].shape[1:])
 
 
-def _differing(checkpoint: Checkpoint, task: SocialDilemmaClass) -> list[str]:
+def differing(checkpoint: Checkpoint, task: SocialDilemmaClass) -> list[str]:
+    """The options of a game that a checkpoint was trained with another value of."""
     own = checkpoint.task.config
     return [key for key, value in task.config.items() if key != "grouping" and own.get(key, value) != value]

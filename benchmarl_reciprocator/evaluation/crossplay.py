@@ -40,7 +40,7 @@ from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # Whom published tables play against
-USUAL = ("all_c", "cooperate", "all_d", "greedy", "random", "tit_for_tat", "random_memory_one")
+USUAL = ("all_c", "cooperate", "all_d", "greedy", "defect", "random", "tit_for_tat", "random_memory_one")
 SIDES = ("row", "column")
 
 

@@ -58,21 +58,22 @@ def heat_map(
     label: str,
     file: Path,
     bounds: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """A matrix of means, each with its interval beneath; the colours stay apart for the colour-blind and in grey.
 
     Args:
-        means (ndarray): ``[P, P]``, of who is in the row against who is in the column; ``nan`` stays blank.
-        lows (ndarray): ``[P, P]``, lower ends; ``nan`` where there is no interval.
-        highs (ndarray): ``[P, P]``, upper ends.
+        means (ndarray): ``[P, Q]``, of who is in the row against who is in the column; ``nan`` stays blank.
+        lows (ndarray): ``[P, Q]``, lower ends; ``nan`` where there is no interval.
+        highs (ndarray): ``[P, Q]``, upper ends.
         names (sequence of str): ``P``.
         label (str): what is shown.
         file (Path): where the figure goes.
         bounds (tuple of float, optional): values of the first and the last colour; default: the least and the largest.
+        columns (sequence of str, optional): ``Q`` names of columns; default: those of the rows, whom they play against.
     """
-    size = len(names)
-    side = 0.62 * size
-    figure = _figure(side + 2.0, side + 1.3)
+    across = names if columns is None else columns
+    figure = _figure(0.62 * len(across) + 2.0, 0.62 * len(names) + 1.3)
     axis = figure.subplots()
     known = means[np.isfinite(means)]
     low, high = bounds or ((known.min(), known.max()) if len(known) else (0.0, 1.0))
@@ -85,10 +86,11 @@ def heat_map(
         if interval:
             text = f"{_number(lows[i, j])} to\n{_number(highs[i, j])}"
             axis.text(j, i + 0.2, text, ha="center", va="center", fontsize=5.5, color=colour, linespacing=0.95)
-    ticks = [fill(name.replace("_", " "), 16) for name in names]
-    axis.set_xticks(range(size), ticks, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
-    axis.set_yticks(range(size), ticks, fontsize=7)
-    axis.set_xlabel("against", fontsize=8)
+    ticks, ticks_across = ([fill(name.replace("_", " "), 16) for name in of] for of in (names, across))
+    axis.set_xticks(range(len(across)), ticks_across, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
+    axis.set_yticks(range(len(names)), ticks, fontsize=7)
+    if columns is None:
+        axis.set_xlabel("against", fontsize=8)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)

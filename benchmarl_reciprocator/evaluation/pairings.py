@@ -14,8 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarl_reciprocator.agents.agent import Agent, ScriptedAgent
-from benchmarl_reciprocator.agents.devices import seeded
-from benchmarl_reciprocator.agents.play import play, returns
+from benchmarl_reciprocator.agents.play import outcome
 from benchmarl_reciprocator.agents.trained import load_agents
 from benchmarl_reciprocator.evaluation.checkpoints import Checkpoint
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
@@ -55,6 +54,18 @@ class Contestant:
         """The checkpoint of a seed; a scripted player, of seed ``None``, has none."""
         assert seed is not None
         return self.checkpoints[seed]
+
+    def identity(self, seed: int | None) -> dict[str, Any]:
+        """All that tells it, of a seed, from others."""
+        identity: dict[str, Any] = {"name": self.name, "seed": seed}
+        if not self.scripted:
+            checkpoint = self.of_seed(seed)
+            identity |= {
+                "checkpoint": f"{checkpoint.file.resolve().parent.parent.name}/{checkpoint.file.name}",
+                "frames": checkpoint.frames,
+                "seats": list(self.seats),
+            }
+        return identity
 
     def trained_in(self, seat: int) -> int:
         """The seat that its agent for ``seat`` was trained in: the same where it has one."""
@@ -100,16 +111,9 @@ class Pairing:
         """All that decides what comes out: a record with the same is the pairing's own."""
         sides: dict[str, dict[str, Any]] = {}
         for side, contestant, seed, agent in zip(("row", "column"), (self.row, self.column), self.seeds, self.agents):
-            sides[side] = {"name": contestant.name, "seed": seed}
+            sides[side] = contestant.identity(seed)
             if agent is not None:
                 sides[side]["agent"] = agent
-            if not contestant.scripted:
-                checkpoint = contestant.of_seed(seed)
-                sides[side] |= {
-                    "checkpoint": f"{checkpoint.file.resolve().parent.parent.name}/{checkpoint.file.name}",
-                    "frames": checkpoint.frames,
-                    "seats": list(contestant.seats),
-                }
         return {**sides, "kind": self.kind, "episodes": episodes, "task": task.name.lower(), "options": task.config}
 
 
@@ -167,8 +171,6 @@ def pair_up(contestants: Sequence[Contestant], env: SocialDilemmaEnv, agents: st
             meeting for each pair of seeds, in which the row has its first agent and every seat of the column the agent
             that was trained in it.
     """
-    once = one_order(env, agents)
-
     once = one_order(env, agents)
 
     def pairings(row: Contestant, column: Contestant, seeds: tuple[int | None, int | None], kind: str) -> list[Pairing]:
@@ -284,27 +286,15 @@ def meet(
         their mean); ``steps``, the mean length of an episode; ``measures``, both sides' by name, of what is measured
         for all together too; and ``by_agent``, of what is measured for each agent alone.
     """
-    with seeded(seed):
-        env.set_seed(seed)
-        trajectories, valid = play(env, agents)
-    scores = returns(trajectories, valid).double()
-    steps = valid.sum().item() / len(scores)
-    by_agent = scores.mean(0)
-    measured = task.options.metrics(trajectories, valid)
-    named = [name.removeprefix("agent_0_") for name in measured if name.startswith("agent_0_")]
-    by_seat = {name: [f"agent_{seat}_{name}" for seat in range(len(agents))] for name in named}
-    sides = {
-        name: _sides([measured[key].double().nanmean().item() for key in keys], focal)
-        for name, keys in by_seat.items()
-        if all(key in measured for key in keys)
-    }
+    played = outcome(env, task, agents, seed)
+    sides = {name: _sides(values, focal) for name, values in played.by_seat.items()}
     return {
-        "per_step": _sides((by_agent / steps).tolist(), focal),
-        "per_episode": _sides(by_agent.tolist(), focal),
-        "steps": steps,
+        "per_step": _sides((played.returns / played.steps).tolist(), focal),
+        "per_episode": _sides(played.returns.tolist(), focal),
+        "steps": played.steps,
         # What is measured for all and for each agent: the task's measure of cooperation
-        "measures": {name: sides[name] for name in measured if name in sides},
-        "by_agent": {name: values for name, values in sides.items() if name not in measured},
+        "measures": {name: sides[name] for name in played.of_all},
+        "by_agent": {name: values for name, values in sides.items() if name not in played.of_all},
     }
 
 

@@ -22,6 +22,7 @@ socialjax   apples and waste appear at the start of a step, so that they are fir
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,10 +33,12 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
+from benchmarl_reciprocator.tasks.grid.players import cleanup_players
 from benchmarl_reciprocator.tasks.grid.rules import Beam, GridRules, check_probability, check_width
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option, one_of
+from benchmarl_reciprocator.tasks.players import Player
 
 MAPS = shipped_maps("cleanup")
 THINGS = {"apple": "#D0342C", "waste": "#6B4A1E", "water": "#7FB8DE"}
@@ -302,6 +305,10 @@ class TaskConfig(GridWorldOptions):
         """The environment that these options describe."""
         rules, rows = self.rules_among(VARIANTS, MAPS)
         return CleanupEnv(self.n_agents, rules, rows, **self.shared(num_envs, device, seed))
+
+    def players(self) -> dict[str, Callable[[], Player]]:
+        """Makers of scripted players, by name: ``cooperate``, ``defect``, ``tit_for_tat`` and ``random``."""
+        return cleanup_players(lambda: self.make_env(1, "cpu", 0), THINGS)
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
         """Apples, cleaning and peace of trajectories ``[E, T]``.

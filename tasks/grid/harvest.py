@@ -25,7 +25,7 @@ socialjax   two agents start on cells of their own in every map, and come back o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,10 +36,12 @@ from torch import Tensor
 from benchmarl_reciprocator.tasks.grid.map import GridMap, shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
+from benchmarl_reciprocator.tasks.grid.players import harvest_players
 from benchmarl_reciprocator.tasks.grid.rules import GridRules, check_probability
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
+from benchmarl_reciprocator.tasks.players import Player
 
 MAPS = shipped_maps("harvest")
 THINGS = {"apple": "#D0342C"}
@@ -202,6 +204,10 @@ class TaskConfig(GridWorldOptions):
         """The environment that these options describe."""
         rules, rows = self.rules_among(VARIANTS, MAPS)
         return HarvestEnv(self.n_agents, rules, rows, **self.shared(num_envs, device, seed))
+
+    def players(self) -> dict[str, Callable[[], Player]]:
+        """Makers of scripted players, by name: ``cooperate``, ``defect``, ``tit_for_tat`` and ``random``."""
+        return harvest_players(lambda: self.make_env(1, "cpu", 0), THINGS)
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
         """Apples, restraint and peace of trajectories ``[E, T]``.

@@ -1,136 +1,294 @@
-"""Scripted players of Cleanup and Harvest that know the full state: cooperators and defectors."""
+"""Scripted players of Cleanup and Harvest: cooperators, defectors, and who answers what it sees others do.
+
+They see what an agent sees, and know the map and the rules, which it can learn: what their view shows tells them where
+they are, see :class:`~benchmarl_reciprocator.tasks.grid.known_map.KnownMap`. What they do not see they go and look for.
+They pick at random among equally good moves, and zap nobody.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
+from torch.nn.functional import one_hot, pad
 
-from benchmarl_reciprocator.tasks.grid.cleanup import CleanupEnv
-from benchmarl_reciprocator.tasks.grid.harvest import HarvestEnv
-from benchmarl_reciprocator.tasks.grid.rules import ACTIONS
-from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
-from benchmarl_reciprocator.tasks.options import check_option, one_of
+from benchmarl_reciprocator.tasks.grid.known_map import KnownMap, Sight
+from benchmarl_reciprocator.tasks.players import Player
 
-STRATEGIES = ("cooperate", "defect")
-FAR = 1e4
+if TYPE_CHECKING:
+    from benchmarl_reciprocator.tasks.grid.cleanup import CleanupEnv
+    from benchmarl_reciprocator.tasks.grid.harvest import HarvestEnv
+
+# Share of the river with waste that cooperators leave, and how many apples must be near one that they take.
+TOLERANCE, SPARE = 0.1, 2
+# How much dirtier in a step they think a river gets that they do not see.
+UNSEEN = 0.02
+# What is left after a step of what tit-for-tat holds against others; shots that it cleans without an answer, and what
+# it holds against them from which on it is greedy.
+FADES_CLEANUP, UNANSWERED = 0.97, 2.0
+FADES_HARVEST, HELD_AGAINST = 0.97, 0.5
 
 
-class GridPlayers:
-    """Scripted play of all agents of an environment, as a policy for ``env.rollout``.
-
-    An agent that looks for apples takes a shortest path to the nearest. In Cleanup, cooperators clean while more of the
-    river than ``tolerance`` has waste, from the nearest cell where their beam reaches some, and otherwise look for
-    apples; defectors always look for apples. In Harvest, cooperators take no apple with fewer than ``spare`` others
-    near it; defectors take any. They pick at random among equally good actions, and zap nobody.
+class GridPlayer(Player):
+    """A player that knows the map. Remembers its pose of the step before, and what is its own.
 
     Args:
-        env (GridWorldEnv): Cleanup or Harvest.
-        strategies (sequence of str): one of :data:`STRATEGIES` for each of the ``N`` seats.
-        tolerance (float): share of the river with waste that cooperators leave.
-        spare (int): how many apples must be near one that a cooperator takes.
-        seed (int): seed of their random choices.
-
-    Raises:
-        ValueError: if a strategy is unknown, or the game is another.
+        known (KnownMap): the map.
+        n_actions (int): number of actions ``A``.
     """
 
-    def __init__(
-        self,
-        env: GridWorldEnv,
-        strategies: Sequence[str],
-        tolerance: float = 0.1,
-        spare: int = 2,
-        seed: int = 0,
-    ) -> None:
-        for strategy in strategies:
-            check_option("strategy", strategy, strategy in STRATEGIES, one_of(STRATEGIES))
-        game = type(env).__name__
-        check_option("env", game, isinstance(env, (CleanupEnv, HarvestEnv)), "a CleanupEnv or a HarvestEnv")
-        self.env = env
-        self.tolerance = tolerance
-        self.spare = spare
-        self._cooperates = torch.tensor([strategy == "cooperate" for strategy in strategies], device=env.device)
-        self._generator = torch.Generator().manual_seed(seed)
-        # A pose is a cell and an orientation: [A, 4 n], without beams.
-        self._next = next_poses(env)
-        self._steps = pose_distances(self._next)
+    def __init__(self, known: KnownMap, n_actions: int) -> None:
+        self.known = known
+        self.n_actions = n_actions
+        self.memory_size = 1 + self.own_memory()
 
-    def __call__(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Write every group's actions."""
-        actions = self.choose()
-        first = 0
-        for group, agents in self.env.group_map.items():
-            tensordict.set((group, "action"), actions[:, first : first + len(agents)])
-            first += len(agents)
-        return tensordict
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        batch = memory.shape[:-1]
+        memory = memory.reshape(-1, self.memory_size)
+        sight = self.known.look(observation.reshape(len(memory), *observation.shape[len(batch) :]), memory[:, 0])
+        probabilities, own = self.decide(sight, memory)
+        after = torch.cat([(sight.pose + 1).to(memory.dtype).unsqueeze(-1), own], -1)
+        return probabilities.view(*batch, -1), after.view(*batch, -1)
 
-    def choose(self) -> Tensor:
-        """Actions ``[B, N]`` in the state that the environment is in."""
-        env = self.env
-        apples = env.things[:, : env.grid.wall] == env.things_named["apple"]
-        targets = apples.unsqueeze(1).expand(-1, env.n_agents, -1)
-        if isinstance(env, HarvestEnv):
-            lying = apples[:, env.orchard].float()
-            spared = torch.zeros_like(apples)
-            spared[:, env.orchard] = apples[:, env.orchard] & (lying @ env.near < self.spare)
-            shunned = spared.unsqueeze(1) & self._cooperates.unsqueeze(-1)
-            return self._go(_any_way(targets & ~shunned), shunned)
-        waste = env.things == env.things_named["waste"]
-        dirty = waste[:, env.river].float().mean(-1) > self.tolerance
-        cleans = dirty.unsqueeze(-1) & self._cooperates
-        # Poses from which a beam reaches waste if nobody is in its way.
-        rays = env.rays("clean")[: env.grid.wall].flatten(2)
-        in_reach = waste[:, rays].any(-1).flatten(1)
-        poses = torch.where(cleans.unsqueeze(-1), in_reach.unsqueeze(1), _any_way(targets))
-        going = self._go(poses, torch.zeros_like(targets))
-        ready = cleans & in_reach.gather(1, self._pose()) & (env.out == 0)
-        return torch.where(ready, env.actions["clean"], going)
+    def own_memory(self) -> int:
+        """How many values it remembers besides its pose."""
+        return 0
 
-    def _pose(self) -> Tensor:
-        """Poses of agents, ``[B, N]``; any for those that are out."""
-        return (self.env.cells * 4 + self.env.facing).clamp(max=self._next.shape[1] - 1)
+    @abstractmethod
+    def decide(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What it does: probabilities of actions ``[R, A]``, and what it remembers besides its pose ``[R, M - 1]``.
 
-    def _go(self, targets: Tensor, shunned: Tensor) -> Tensor:
-        """First actions of shortest paths to the nearest of the poses ``targets`` ``[B, N, 4 n]``, never onto the cells
-        ``shunned`` ``[B, N, n]``, and around agents that are in the way.
+        Args:
+            sight (Sight): what it sees.
+            memory (Tensor): ``[R, M]``, its pose of the step before first.
         """
-        env = self.env
-        after = self._next[:, self._pose()].movedim(0, -1)
-        steps = self._steps[after].masked_fill(~targets.unsqueeze(-2), FAR).amin(-1)
-        cells = after // 4
-        moves = cells != env.cells.unsqueeze(-1)
-        taken = (cells.unsqueeze(-1) == env.cells[:, None, None]).any(-1) & moves
-        bad = shunned.gather(-1, cells) & moves
-        chance = torch.rand(steps.shape, generator=self._generator).to(steps.device) / 4
-        return (steps + 1.5 * taken + 2 * FAR * bad + chance).argmin(-1)
+
+    def cheapest(self, costs: Tensor) -> Tensor:
+        """Equal probabilities ``[R, A]`` for the moves that cost least, of ``[R, moves]``."""
+        best = (costs <= costs.amin(-1, keepdim=True) + 1e-3).float()
+        return pad(best / best.sum(-1, keepdim=True), (0, self.n_actions - best.shape[-1]))
+
+    def to_apples(self, sight: Sight, apples: Tensor, orchard: slice, shunned: Tensor | None = None) -> Tensor:
+        """Probabilities of actions on the way to the nearest of ``apples`` ``[R, n]``, or to where some may be."""
+        places = torch.zeros_like(apples)
+        places[:, orchard] = ~sight.in_view[:, orchard]
+        goals = torch.where(apples.any(-1, keepdim=True), apples, places)
+        return self.cheapest(self.known.ways(sight, goals, shunned))
 
 
-def next_poses(env: GridWorldEnv) -> Tensor:
-    """The pose after each action that is not a beam, on an empty map: ``[A, 4 n]``, four times the cell plus the
-    orientation.
-    """
-    n_moves = len(ACTIONS[env.rules.actions])
-    landing, facing = env.move_tables()
-    return (landing * 4 + facing.unsqueeze(-1))[:n_moves, :, : env.grid.wall].transpose(1, 2).flatten(1)
+class CleanupPlayer(GridPlayer):
+    """Cleans when it is its turn, and otherwise takes the nearest apple.
 
-
-def pose_distances(after: Tensor) -> Tensor:
-    """Number of actions on the shortest path between poses, ``[P, P]``; :data:`FAR` where there is none.
+    It is time to clean while more of the river than :data:`TOLERANCE` has waste, as it saw last. Remembers how clean
+    that was.
 
     Args:
-        after (Tensor): the pose after each action, ``[A, P]``.
+        known (KnownMap): the map.
+        env (CleanupEnv): the game.
     """
-    steps = torch.full((after.shape[1], after.shape[1]), FAR, device=after.device).fill_diagonal_(0.0)
-    while True:
-        nearer = torch.minimum(steps, steps[after].amin(0) + 1).clamp(max=FAR)
-        if torch.equal(nearer, steps):
-            return steps
-        steps = nearer
+
+    def __init__(self, known: KnownMap, env: CleanupEnv) -> None:
+        super().__init__(known, len(env.actions))
+        self.orchard, self.river = env.orchard, env.river
+        rays = env.rays("clean")[: known.n_cells].flatten(2).flatten(0, 1).cpu()
+        # Which cells the beam reaches from each pose, [4 n, n].
+        self._reach = torch.zeros(len(rays), known.n_cells + 2).scatter_(-1, rays, 1.0)[:, : known.n_cells]
+        self._clean = env.actions["clean"]
+
+    def own_memory(self) -> int:
+        return 1
+
+    def willing(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether it would clean, boolean ``[R]``, and what it remembers for that, ``[R, M - 2]``."""
+        return torch.ones(len(memory), dtype=torch.bool, device=memory.device), memory[:, 2:]
+
+    def decide(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        river, waste = sight.in_view[:, self.river], sight.things["waste"]
+        shown = river.sum(-1)
+        share = waste[:, self.river].sum(-1) / shown.clamp(min=1)
+        clean = torch.where(shown > 0, 1 - share, (memory[:, 1] - UNSEEN).clamp(min=0))
+        willing, own = self.willing(sight, memory)
+        cleans = willing & (clean < 1 - TOLERANCE)
+        unseen = torch.zeros_like(waste)
+        unseen[:, self.river] = ~river
+        targets = torch.where(waste.any(-1, keepdim=True), waste, unseen)
+        reach = self.reach(targets)
+        # Poses from which a beam reaches waste if nobody is in its way.
+        good = targets.float() @ reach.T > 0
+        after = self.known.after(sight.pose)
+        costs = self.known.ways(sight, good.unflatten(-1, (-1, 4)).any(-1))
+        # Where it need only turn
+        costs = torch.where(good.gather(-1, after) & (costs < 1), -1.0, costs)
+        # To stay where it looks the wrong way is no way.
+        costs[:, 0] += 0.1
+        ready = cleans & waste.any(-1) & good.gather(-1, sight.pose.unsqueeze(-1)).squeeze(-1)
+        fires = one_hot(torch.full_like(sight.pose, self._clean), self.n_actions).float()
+        eats = self.to_apples(sight, sight.things["apple"], self.orchard)
+        probabilities = torch.where(cleans.unsqueeze(-1), self.cheapest(costs), eats)
+        probabilities = torch.where(ready.unsqueeze(-1), fires, probabilities)
+        return probabilities, torch.cat([clean.unsqueeze(-1), self.remember(own, ready)], -1)
+
+    def remember(self, own: Tensor, fires: Tensor) -> Tensor:
+        """What it remembers of its own decision: whether it ``fires`` ``[R]``, beside ``own`` ``[R, M - 2]``."""
+        return own
+
+    def reach(self, like: Tensor) -> Tensor:
+        """Which cells the cleaning beam reaches from each pose, ``[4 n, n]``, on the device of a tensor."""
+        if self._reach.device != like.device:
+            self._reach = self._reach.to(like.device)
+        return self._reach
 
 
-def _any_way(cells: Tensor) -> Tensor:
-    """Poses on ``cells`` ``[*B, n]``, in any orientation: ``[*B, 4 n]``."""
-    return cells.repeat_interleave(4, -1)
+class CleanupDefector(CleanupPlayer):
+    """Takes apples, and never cleans."""
+
+    def willing(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        willing, own = super().willing(sight, memory)
+        return torch.zeros_like(willing), own
+
+
+class CleanupTitForTat(CleanupPlayer):
+    """Cleans as long as it sees that others do: it holds every shot of its own against them, takes off one for every
+    step in which it sees another's beam, and forgets with time (:data:`FADES_CLEANUP`). From :data:`UNANSWERED` shots
+    on it takes apples instead, until it has forgotten or sees others clean.
+
+    Remembers that balance, and whether it fired in the step before.
+    """
+
+    def own_memory(self) -> int:
+        return 3
+
+    def willing(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        balance, fired = memory[:, 2], memory[:, 3]
+        # Where its own beam was
+        own = self.reach(memory)[(memory[:, 0].long() - 1).clamp(min=0)] * fired.unsqueeze(-1) > 0
+        answered = (sight.things["clean"] & ~own).any(-1)
+        balance = (FADES_CLEANUP * balance + fired - answered.float()).clamp(min=-UNANSWERED)
+        return balance < UNANSWERED, balance.unsqueeze(-1)
+
+    def remember(self, own: Tensor, fires: Tensor) -> Tensor:
+        return torch.cat([own, fires.to(own.dtype).unsqueeze(-1)], -1)
+
+
+class HarvestPlayer(GridPlayer):
+    """Takes the nearest apple, but none with fewer than :data:`SPARE` others near it, as far as it sees.
+
+    Args:
+        known (KnownMap): the map.
+        env (HarvestEnv): the game.
+    """
+
+    def __init__(self, known: KnownMap, env: HarvestEnv) -> None:
+        self.orchard = env.orchard
+        self._near = env.near.cpu()
+        super().__init__(known, len(env.actions))
+
+    def spares(self, sight: Sight, scarce: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether it leaves scarce apples, boolean ``[R]``, and what it remembers for that, ``[R, M - 1]``.
+
+        Args:
+            sight (Sight): what it sees.
+            scarce (Tensor): apples with too few others near them, boolean ``[R, orchard]``.
+            memory (Tensor): ``[R, M]``.
+        """
+        return torch.ones(len(memory), dtype=torch.bool, device=memory.device), memory[:, 1:]
+
+    def decide(self, sight: Sight, memory: Tensor) -> tuple[Tensor, Tensor]:
+        apples = sight.things["apple"]
+        lying = apples[:, self.orchard]
+        if self._near.device != memory.device:
+            self._near = self._near.to(memory.device)
+        scarce = lying & (lying.float() @ self._near < SPARE)
+        spares, own = self.spares(sight, scarce, memory)
+        shunned = torch.zeros_like(apples)
+        shunned[:, self.orchard] = scarce & spares.unsqueeze(-1)
+        return self.to_apples(sight, apples & ~shunned, self.orchard, shunned), own
+
+
+class HarvestDefector(HarvestPlayer):
+    """Takes the nearest apple."""
+
+    def spares(self, sight: Sight, scarce: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        spares, own = super().spares(sight, scarce, memory)
+        return torch.zeros_like(spares), own
+
+
+class HarvestTitForTat(HarvestPlayer):
+    """Spares scarce apples as long as it sees that others do: whenever it sees another where one was that it would have
+    left, it holds that against all, and forgets with time (:data:`FADES_HARVEST`). While it holds more than
+    :data:`HELD_AGAINST` against them, it takes any.
+
+    Remembers what it holds against them, and where scarce apples were.
+    """
+
+    def own_memory(self) -> int:
+        return 1 + self.orchard.stop - self.orchard.start
+
+    def spares(self, sight: Sight, scarce: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        held, were_scarce = memory[:, 1], memory[:, 2:] > 0
+        taken = were_scarce & sight.others[:, self.orchard] & ~sight.things["apple"][:, self.orchard]
+        held = FADES_HARVEST * held + taken.sum(-1)
+        # Beyond its view there may have been more.
+        surely = scarce & ((~sight.in_view[:, self.orchard]).float() @ self._near == 0)
+        return held <= HELD_AGAINST, torch.cat([held.unsqueeze(-1), surely.to(memory.dtype)], -1)
+
+
+class Random(Player):
+    """Acts uniformly at random, beams included.
+
+    Args:
+        n_actions (int): number of actions ``A``.
+        observation_dims (int): number of dimensions of an observation.
+    """
+
+    def __init__(self, n_actions: int, observation_dims: int) -> None:
+        self.n_actions = n_actions
+        self._dims = observation_dims
+
+    def __call__(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        batch = observation.shape[: observation.ndim - self._dims]
+        return observation.new_full((*batch, self.n_actions), 1 / self.n_actions), memory
+
+
+CLEANUP = {"cooperate": CleanupPlayer, "defect": CleanupDefector, "tit_for_tat": CleanupTitForTat}
+HARVEST = {"cooperate": HarvestPlayer, "defect": HarvestDefector, "tit_for_tat": HarvestTitForTat}
+
+
+def cleanup_players(make_env: Callable[[], CleanupEnv], things: dict[str, str]) -> dict[str, Callable[[], Player]]:
+    """Makers of the players of Cleanup, by name.
+
+    Args:
+        make_env (callable): makes the game.
+        things (dict): colours of things, by name.
+    """
+
+    @lru_cache
+    def known() -> tuple[KnownMap, CleanupEnv]:
+        env = make_env()
+        river, orchard = (env.grid.cells("HRS"), True, ("waste", "water")), (env.orchard, False, ("apple",))
+        return KnownMap(env, things, [river, orchard]), env
+
+    return _makers(CLEANUP, known)
+
+
+def harvest_players(make_env: Callable[[], HarvestEnv], things: dict[str, str]) -> dict[str, Callable[[], Player]]:
+    """Makers of the players of Harvest, by name, see :func:`cleanup_players`."""
+
+    @lru_cache
+    def known() -> tuple[KnownMap, HarvestEnv]:
+        env = make_env()
+        return KnownMap(env, things, [(env.orchard, False, ("apple",))]), env
+
+    return _makers(HARVEST, known)
+
+
+def _makers(players: dict[str, Any], known: Callable[[], tuple[KnownMap, Any]]) -> dict[str, Callable[[], Player]]:
+    def random() -> Player:
+        _, env = known()
+        return Random(len(env.actions), 1 if env.observation == "flat" else 3)
+
+    return {**{name: partial(lambda make: make(*known()), make) for name, make in players.items()}, "random": random}
