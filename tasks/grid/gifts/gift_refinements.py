@@ -33,7 +33,6 @@ from typing import Any, ClassVar
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from benchmarl_reciprocator.tasks.grid.gifts.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.gifts.rules import (
@@ -49,7 +48,7 @@ from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.sight import Scene
-from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -60,7 +59,7 @@ FLOORS = {"T": "#D9E4B8"}
 COUNTS = ("collected", "eaten", "gifts", "eaten_early")
 
 
-class GiftRefinementsEnv(GridWorldEnv):
+class GiftRefinementsEnv(RareGrowthEnv):
     """Gift refinements: +1 for every token that an agent eats, whatever its type. Eating eats all that it carries.
 
     Each agent knows how much of each type it carries, as a share of what it can carry, and how far its gifts' beam has
@@ -71,7 +70,7 @@ class GiftRefinementsEnv(GridWorldEnv):
         rules (GiftRules): the variant.
         rows (sequence of str): the map.
 
-    The other keyword arguments are those of :class:`GridWorldEnv`.
+    The other keyword arguments are those of :class:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv`.
 
     Attributes:
         bags (Tensor): tokens of each agent by type, from raw to the most refined: ``[B, N, 3]``, float.
@@ -98,10 +97,10 @@ class GiftRefinementsEnv(GridWorldEnv):
         size = self.field.stop - self.field.start
         check_option("the number of token cells 'T' in task.map", size, size >= 1, "at least 1")
         types = torch.arange(len(BAG), device=self.device)
-        becomes = (types + 1).clamp(max=len(BAG) - 1)
-        # By type: which is given first, and how many of each type a gift of it turns into.
+        # Which type is given first, and what a gift of each turns into: its type and how many.
         self._first = 1 + (types if rules.gift == "most_refined" else types.flip(0))
-        self._refines = one_hot(becomes, len(BAG)) * torch.where(types == becomes, 1.0, rules.multiplier).unsqueeze(-1)
+        self._becomes = (types + 1).clamp(max=len(BAG) - 1)
+        self._count = torch.where(types == self._becomes, 1.0, rules.multiplier)
         self.bags = torch.zeros(*self.batch_size, n_agents, len(BAG), device=self.device)
 
     def start(self, where: Tensor) -> None:
@@ -118,21 +117,25 @@ class GiftRefinementsEnv(GridWorldEnv):
         self.bags = self.bags - meal
         self.bags[..., 0] = (self.bags[..., 0] + collected).clamp(max=self.rules.capacity)
         gifts = self._give()
-        self.grow(self.field, "token", self.rules.token_probability)
+        self.grow_rarely(self.field, {"token": self.rules.token_probability})
         eaten = meal.sum(-1)
         counts = {"collected": collected, "eaten": eaten, "gifts": gifts, "eaten_early": meal[..., :-1].sum(-1)}
         return eaten, counts
 
     def _give(self) -> Tensor:
         """Let gifts change hands, all at once: who gives a token that is refined by it, float ``[B, N]``."""
-        receiver = self.seats_at(self.reached("give").flatten(1)).view(*self.cells.shape, -1).amin(-1)
+        # A ray ends at the first agent, so that it meets one at most.
+        receiver = self.seats_at(self.reached("give")).flatten(2).amin(-1)
         held = self.bags > 0
-        gives = held.any(-1) & (receiver < self.n_agents)
-        given = one_hot((held * self._first).argmax(-1), len(BAG)) * gives.unsqueeze(-1).float()
-        to = one_hot(receiver, self.n_agents + 1)[..., :-1].float()
-        arrived = to.transpose(-1, -2) @ (given @ self._refines)
-        self.bags = (self.bags - given + arrived).clamp(max=self.rules.capacity)
-        return given[..., :-1].sum(-1)
+        gives = (receiver < self.n_agents) & held.any(-1)
+        row, giver = gives.nonzero(as_tuple=True)
+        receiver, kind = receiver[row, giver], (held[row, giver] * self._first).argmax(-1)
+        self.bags[row, giver, kind] -= 1
+        self.bags.index_put_((row, receiver, self._becomes[kind]), self._count[kind], accumulate=True)
+        self.bags.clamp_(max=self.rules.capacity)
+        refined = torch.zeros_like(self.bags[..., 0])
+        refined[row, giver] = (kind < len(BAG) - 1).float()
+        return refined
 
 
 @dataclass

@@ -30,6 +30,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from tensordict import TensorDictBase
 from torch import Tensor
 
@@ -45,7 +46,7 @@ from benchmarl_reciprocator.tasks.grid.mining.rules import (
 )
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.sight import Scene
-from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
+from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -54,9 +55,11 @@ MAPS = shipped_maps("coop_mining")
 START = {"O": None}
 FLOORS = {"O": "#DCD7CB"}
 COUNTS = ("iron", "gold", "gold_hits")
+# A step that never comes.
+NEVER = -1
 
 
-class CoopMiningEnv(GridWorldEnv):
+class CoopMiningEnv(RareGrowthEnv):
     """Coop mining: +1 for iron, and +8 to each of two who mine gold together.
 
     Gold that was hit shows it, until it is mined or no second agent has hit it in time. Another hit by the same agent
@@ -67,11 +70,11 @@ class CoopMiningEnv(GridWorldEnv):
         rules (MiningRules): the variant.
         rows (sequence of str): the map.
 
-    The other keyword arguments are those of :class:`GridWorldEnv`.
+    The other keyword arguments are those of :class:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv`.
 
     Attributes:
-        miner (Tensor): who has hit the gold on each cell, ``N`` for nobody: ``[B, n + 2]``.
-        window (Tensor): in how many more steps that counts, this one included, ``[B, n + 2]``.
+        miner (Tensor): who has hit the gold on each cell last, ``[B, n + 2]``.
+        until (Tensor): from which step of the episode on that does not count any more, ``[B, n + 2]``.
     """
 
     rules: MiningRules
@@ -94,67 +97,71 @@ class CoopMiningEnv(GridWorldEnv):
         size = self.ground.stop - self.ground.start
         check_option("the number of ore cells 'O' in task.map", size, size >= 1, "at least 1")
         self.miner = torch.full_like(self.things, n_agents)
-        self.window = torch.zeros_like(self.things)
+        self.until = torch.full(self.things.shape, NEVER, device=self.device)
 
     def start(self, where: Tensor) -> None:
-        self.miner = self.miner.masked_fill(where.unsqueeze(-1), self.n_agents)
-        self.window = self.window.masked_fill(where.unsqueeze(-1), 0)
+        self.until = self.until.masked_fill(where.unsqueeze(-1), NEVER)
         super().start(where)
 
     def numbers(self) -> Tensor:
         return 1 - self.wait("mine").unsqueeze(-1) / (self.rules.mine_cooldown + 1)
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._let_time_pass()
-        iron, gold, hits = self._mine()
-        self.grow(self.ground, "iron", self.rules.iron_probability)
-        self.grow(self.ground, "gold", self.rules.gold_probability)
-        rewards = self.rules.iron_reward * iron + self.rules.gold_reward * gold
-        return rewards, {"iron": iron, "gold": gold, "gold_hits": hits}
-
-    def _let_time_pass(self) -> None:
-        """Gold that no second agent has hit in time is whole again."""
-        over = self.window == 1
-        self.window = (self.window - 1).clamp_(min=0)
+        # Gold that no second agent has hit in time is whole again.
+        over = self.until == self._steps.unsqueeze(-1)
         self.things.masked_fill_(over, self.things_named["gold"])
-        self.miner.masked_fill_(over, self.n_agents)
+        iron, gold, hits = self._mine()
+        rules = self.rules
+        self.grow_rarely(self.ground, {"iron": rules.iron_probability, "gold": rules.gold_probability})
+        return rules.iron_reward * iron + rules.gold_reward * gold, {"iron": iron, "gold": gold, "gold_hits": hits}
 
     def _mine(self) -> tuple[Tensor, Tensor, Tensor]:
         """Let the beams of this step hit ore: how much iron and how much gold each agent mines, and who hits gold,
         float ``[B, N]`` each.
         """
-        named, nobody = self.things_named, self.n_agents
+        iron, gold, hits = (torch.zeros(self.cells.shape, device=self.device) for _ in range(3))
         # A ray ends at the first ore, so that it meets one at most.
         reach = self.reached("mine").flatten(2)
-        lying = self.things.gather(1, reach.flatten(1)).view_as(reach)
-        kind, ahead = lying.max(-1)
-        cell = reach.gather(-1, ahead.unsqueeze(-1)).squeeze(-1)
-        on_iron, on_gold = kind == named["iron"], kind >= named["gold"]
+        lying, ahead = self.things.gather(1, reach.flatten(1)).view_as(reach).max(-1)
+        rows = (lying >= self.things_named["iron"]).any(-1).nonzero().squeeze(-1)
+        if len(rows):
+            cell = reach[rows].gather(-1, ahead[rows].unsqueeze(-1)).squeeze(-1)
+            iron[rows], gold[rows], hits[rows] = self._mine_in(rows, lying[rows], cell)
+        return iron, gold, hits
+
+    def _mine_in(self, rows: Tensor, kind: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Let beams hit ore in the environments ``rows`` ``[R]``, see :meth:`_mine`.
+
+        Args:
+            rows (Tensor): the environments.
+            kind (Tensor): what each agent hits, ``[R, N]``.
+            cell (Tensor): where that is.
+        """
+        named, nobody, index = self.things_named, self.n_agents, rows.unsqueeze(-1)
+        on_iron, on_gold = kind == named["iron"], kind > named["iron"]
         cell = torch.where(on_iron | on_gold, cell, self.grid.nowhere)
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
-        # Who has hit the gold that each hits now, and whether that is another.
-        before = torch.where(on_gold, self.miner.gather(1, cell), nobody)
-        partner = (before < nobody) & (before != self._seats)
-        # Each agent's place among those that hit the same ore, but for whoever has hit it before.
-        drawn = self.random(*cell.shape)
+        # Who has hit the gold before that each hits now, and whether it is not itself.
+        waits = on_gold & (self.until[index, cell] > self._steps[index])
+        before = torch.where(waits, self.miner[index, cell].long(), nobody)
         new = before != self._seats
-        place = (same & new.unsqueeze(-2) & (drawn.unsqueeze(-2) > drawn.unsqueeze(-1))).sum(-1)
-        count = (same & new.unsqueeze(-2)).sum(-1)
-        mined = on_gold & (count + (before < nobody) >= 2)
-        gold = mined & (~new | (place < torch.where(before < nobody, 1, 2)))
-        # Who has hit it before and does not now is paid by the first of the new ones.
+        # Each agent's place among the new ones that hit the same ore.
+        drawn = self.random(*cell.shape)
+        rivals = same & new.unsqueeze(-2)
+        place = (rivals & (drawn.unsqueeze(-2) > drawn.unsqueeze(-1))).sum(-1)
+        mined = on_gold & (rivals.sum(-1) + waits >= 2)
+        gold = (mined & (~new | (place < torch.where(waits, 1, 2)))).float()
+        # Who has hit it before and does not now is paid once, for the first of the new ones.
         absent = ~(same & ~new.unsqueeze(-2)).any(-1)
-        pays = mined & partner & new & (place == 0) & absent
-        iron = on_iron & (place == 0)
-        paid = torch.zeros(*self.batch_size, nobody + 1, device=self.device)
-        paid.scatter_add_(1, torch.where(pays, before, nobody).long(), pays.float())
+        pays = mined & waits & new & (place == 0) & absent
+        gold = F.pad(gold, (0, 1)).scatter_add_(1, torch.where(pays, before, nobody), pays.float())[:, :-1]
         # Whoever hits nothing writes nothing nowhere. All who hit the same ore write the same.
-        gone, waits = on_iron | mined, on_gold & ~mined
-        left = torch.where(gone, named["nothing"], torch.where(waits, named["hit_gold"], -1))
-        self.things.scatter_(1, cell, left.to(self.things.dtype))
-        self.miner.scatter_(1, cell, torch.where(waits, self._seats, nobody).to(self.miner.dtype))
-        self.window.scatter_(1, cell, torch.where(waits, self.rules.gold_window, 0).to(self.window.dtype))
-        return iron.float(), gold.float() + paid[:, :-1], on_gold.float()
+        half = on_gold & ~mined
+        left = torch.where(half, named["hit_gold"], torch.where(on_iron | mined, named["nothing"], -1))
+        self.things[index, cell] = left.to(self.things.dtype)
+        self.miner[index, cell] = torch.where(half, self._seats, nobody).to(self.miner.dtype)
+        self.until[index, cell] = torch.where(half, self._steps[index] + self.rules.gold_window, NEVER)
+        return (on_iron & (place == 0)).float(), gold, on_gold.float()
 
 
 @dataclass

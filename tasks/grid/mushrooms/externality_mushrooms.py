@@ -30,9 +30,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from tensordict import TensorDictBase
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from benchmarl_reciprocator.tasks.grid.map import SPAWN, shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
@@ -56,6 +56,7 @@ from benchmarl_reciprocator.tasks.players import Player
 MAPS = shipped_maps("externality_mushrooms")
 START = {"M": None, "R": "red", "G": "green", "B": "blue", "O": "orange"}
 FLOORS = {symbol: "#CFDDB4" for symbol in (*START, SPAWN)}
+ORANGE = COLOURS.index("orange")
 # A step that never comes.
 NEVER = -2
 
@@ -102,10 +103,11 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         device = self.device
         self._edible = self.things_named[COLOURS[0]]
         self._digestion = torch.tensor(rules.digestion, device=device)
-        # By colour and number of the spore: the probability that it becomes a mushroom of each colour.
+        self._colours = torch.arange(len(COLOURS), device=device)
+        # By colour and number of a spore: the probability that it becomes a mushroom of each colour.
         spore = torch.arange(max(*rules.spores, 1), device=device)
-        counts = (spore < torch.tensor(rules.spores, device=device).unsqueeze(-1)).float()
-        self._sprouting = counts.unsqueeze(-1) * torch.tensor(SPROUTING, device=device).unsqueeze(1)
+        has = (spore < torch.tensor(rules.spores, device=device).unsqueeze(-1)).float()
+        self._sprouting = has.unsqueeze(-1) * torch.tensor(SPROUTING, device=device).unsqueeze(1)
         # By number of thing: steps until it spoils, 0 for never. The last is that of nothing nowhere.
         self._lifetimes = torch.tensor([0] * self._edible + list(rules.lifetime) + [0], device=device)
         self.spoils = torch.full(self.things.shape, NEVER, device=device)
@@ -125,34 +127,29 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         return 1 - self.wait("zap").unsqueeze(-1) / (self.rules.zap_cooldown + 1)
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        free = self.things[:, self.ground] == 0
-        eaten = self._eat()
+        under = self.things.gather(1, self.cells)
+        eats = under >= self._edible
+        row, eater = eats.nonzero(as_tuple=True)
+        # Where spores may fall: on cells where nothing lay at the beginning of the step.
+        free = self.things[row, self.ground] == 0
+        self.things.scatter_(1, self.cells, under.masked_fill(eats, 0))
+        colour = under[row, eater].long() - self._edible
+        self.frozen[row, eater] = torch.maximum(self._digestion[colour], self.frozen[row, eater])
         if self.rules.zap_length:
             self._strike()
         if any(self.rules.lifetime):
             self.things.masked_fill_(self.spoils == self._steps.unsqueeze(-1), 0)
-        rows = eaten.any(-1).any(-1).nonzero().squeeze(-1)
-        if len(rows):
-            self._kill_reds(rows, eaten)
-            self._sprout(rows, eaten[rows], free[rows])
-        counts = eaten.float()
-        return self._payoffs(counts), dict(zip(COLOURS, counts.unbind(-1)))
+        if len(row):
+            self._kill_reds(row[colour == ORANGE])
+            self._sprout(row, colour, free)
+        eaten = (under.unsqueeze(-1) == self._colours + self._edible).float()
+        return self._payoffs(eaten), dict(zip(COLOURS, eaten.unbind(-1)))
 
     def _date(self, where: Tensor) -> None:
         """Let what lies in the environments ``where`` have begun to lie there just now."""
         lifetimes = self._lifetimes[self.things.long()]
         spoils = torch.where(lifetimes > 0, self._steps.unsqueeze(-1) - 1 + lifetimes, NEVER)
         self.spoils = torch.where(where.unsqueeze(-1), spoils, self.spoils)
-
-    def _eat(self) -> Tensor:
-        """Let agents eat what is on their cells, and digest it: who ate which colour, boolean ``[B, N, 4]``."""
-        under = self.things.gather(1, self.cells)
-        eats = under >= self._edible
-        self.things.scatter_(1, self.cells, under.masked_fill(eats, 0))
-        colour = (under - self._edible).clamp(min=0).long()
-        digestion = self._digestion[colour]
-        self.freeze(eats & (digestion > 0), digestion)
-        return one_hot(colour, len(COLOURS)).bool() & eats.unsqueeze(-1)
 
     def _payoffs(self, eaten: Tensor) -> Tensor:
         """Rewards ``[B, N]`` for what was eaten, by colour, float ``[B, N, 4]``."""
@@ -179,50 +176,61 @@ class ExternalityMushroomsEnv(GridWorldEnv):
             self.freeze(again, 0)
             self.leave(again, rules.zap_removal)
 
-    def _kill_reds(self, rows: Tensor, eaten: Tensor) -> None:
-        """Let red mushrooms vanish in the environments ``rows``, by the number of orange ones that were eaten there."""
-        if not self.rules.orange_kills:
-            return
-        survives = (1 - self.rules.orange_kills) ** eaten[rows][..., -1].sum(-1, keepdim=True)
-        lying = self.things[rows]
+    def _kill_reds(self, rows: Tensor) -> None:
+        """Let red mushrooms vanish in the environments ``rows``, which stand there once for each orange one eaten."""
+        for_each, meals = rows.unique_consecutive(return_counts=True)
+        survives = (1 - self.rules.orange_kills) ** meals.unsqueeze(-1)
+        lying = self.things[for_each]
         dies = (lying == self.things_named["red"]) & (self.random(*lying.shape) >= survives)
-        self.things[rows] = lying.masked_fill(dies, 0)
+        self.things[for_each] = lying.masked_fill(dies, 0)
 
-    def _sprout(self, rows: Tensor, eaten: Tensor, free: Tensor) -> None:
+    def _sprout(self, row: Tensor, colour: Tensor, free: Tensor) -> None:
         """Let the spores of what was eaten become mushrooms, each on a cell drawn at random.
 
         Args:
-            rows (Tensor): in which environments, ``[R]``.
-            eaten (Tensor): who ate which colour there, boolean ``[R, N, 4]``.
-            free (Tensor): where nothing lay before, boolean ``[R, ground]``.
+            row (Tensor): in which environment each mushroom was eaten, ``[E]``, in ascending order.
+            colour (Tensor): its colour.
+            free (Tensor): where nothing lay there before, boolean ``[E, ground]``.
         """
-        rules, n_colours = self.rules, len(COLOURS)
-        # Of each agent's meal, by spore, the probability of each colour.
-        chances = torch.einsum("rnc,csk->rnsk", eaten.float(), self._sprouting).flatten(1, 2)
-        lying = self.things[rows, self.ground]
+        rules, ground = self.rules, self.ground
+        chances = self._sprouting[colour]
         if rules.spore_limit:
-            chances = chances * ((chances > 0).cumsum(1) <= rules.spore_limit)
+            tried = (chances > 0).flatten(0, 1).cumsum(0).view_as(chances)
+            tried_before = F.pad(tried[:, -1], (0, 0, 1, 0))[torch.searchsorted(row, row)].unsqueeze(1)
+            chances = chances * (tried - tried_before <= rules.spore_limit)
         if rules.crowd_limit:
-            standing = one_hot((lying - self._edible + 1).clamp(min=0).long(), n_colours + 1)[..., 1:].sum(1)
-            chances = chances * (standing <= rules.crowd_limit).unsqueeze(1)
-        chances = chances.flatten(1)
-        sprouts = self.random(*chances.shape) < chances
-        order = free.cumsum(-1)
+            lying = self.things[row, ground].unsqueeze(-1)
+            standing = (lying == self._colours + self._edible).sum(1, keepdim=True)
+            chances = chances * (standing <= rules.crowd_limit)
+        meal, _, kind = (self.random(*chances.shape) < chances).nonzero(as_tuple=True)
+        order, row, kind = free[meal].cumsum(-1), row[meal], kind + self._edible
         count = order[:, -1:]
-        cells = torch.searchsorted(order, (self.random(*chances.shape) * count).long() + 1)
-        sprouts &= count > 0
-        cells = cells.clamp(max=free.shape[-1] - 1)
-        sprouts &= self._standing[rows, self.ground].gather(1, cells) == 0
+        cell = torch.searchsorted(order, (self.random(len(row), 1) * count).long() + 1).squeeze(-1) + ground.start
         # Of several on one cell the one that draws the largest number stays.
-        colour = torch.arange(chances.shape[-1], device=self.device) % n_colours
-        drawn = torch.randint(1, 2**40, chances.shape, generator=self._generator, device=self.device)
-        best = torch.zeros(free.shape, dtype=torch.long, device=self.device)
-        best.scatter_reduce_(1, cells, (drawn * n_colours + colour) * sprouts, "amax")
-        kind = (best % n_colours + self._edible) * (best > 0)
+        drawn = torch.randint(2**40, kind.shape, generator=self._generator, device=self.device)
+        key = row * (self.grid.nowhere + 1) + cell
+        stays = first_of(key, drawn) & (count.squeeze(-1) > 0)
+        row, cell, kind = row[stays], cell[stays], kind[stays]
+        nobody = self._standing[row, cell] == 0
+        row, cell, kind = row[nobody], cell[nobody], kind[nobody]
+        self.things[row, cell] = kind.to(self.things.dtype)
         lifetimes = self._lifetimes[kind]
-        until = torch.where(lifetimes > 0, self._steps[rows].unsqueeze(-1) + lifetimes, NEVER)
-        self.things[rows, self.ground] = torch.where(best > 0, kind.to(lying.dtype), lying)
-        self.spoils[rows, self.ground] = torch.where(best > 0, until, self.spoils[rows, self.ground])
+        self.spoils[row, cell] = torch.where(lifetimes > 0, self._steps[row] + lifetimes, NEVER)
+
+
+def first_of(keys: Tensor, drawn: Tensor) -> Tensor:
+    """Whether each entry has the largest number among those with the same key: boolean ``[E]``.
+
+    Args:
+        keys (Tensor): integers, ``[E]``.
+        drawn (Tensor): integers that differ, ``[E]``.
+    """
+    order = drawn.argsort()
+    order = order[keys[order].argsort(stable=True)]
+    ordered = keys[order]
+    last = torch.ones_like(ordered, dtype=torch.bool)
+    last[:-1] = ordered[1:] != ordered[:-1]
+    return torch.empty_like(last).scatter_(0, order, last)
 
 
 @dataclass
