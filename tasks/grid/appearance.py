@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import embedding, one_hot
 
@@ -53,11 +54,13 @@ class Appearance:
             table = table[:, :1]
         self._flat = observation == "flat"
         self._cell_channels = table.shape[-1]
-        if n_numbers and not self._flat:
-            # Planes for the numbers of whoever looks
-            table = torch.cat([table, torch.zeros(*table.shape[:-1], n_numbers)], -1)
-        _, orientations, self._n_codes, self.n_channels = table.shape
-        self._table = table.flatten(0, 2).to(device)
+        # Planes for the numbers of whoever looks, and of all in the state: zeros, which are written over
+        planes = 0 if self._flat else n_numbers
+        self._table, self._state_table = (
+            F.pad(table, (0, planes * knowing)).flatten(0, 2).to(device) for knowing in (1, n_agents)
+        )
+        _, orientations, self._n_codes, _ = table.shape
+        self.n_channels = self._cell_channels + planes
         seats = torch.arange(n_agents, device=device)
         self._first_code = seats * orientations * self._n_codes
         self.beam_unit = len(things)
@@ -124,14 +127,14 @@ class Appearance:
         Returns:
             Tensor: ``[B, V, C]`` with the numbers of all agents, in the order of seats after its own, or flat.
         """
-        seen = embedding(codes + self._first_code[seat].int(), self._table)
+        seen = embedding(codes + self._first_code[seat].int(), self._state_table)
         if numbers is None:
             return seen
         everybodys = numbers.roll(-seat, 1).flatten(1)
         if self._flat:
             return torch.cat([seen.flatten(-2), everybodys], -1)
-        planes = everybodys.unsqueeze(1).expand(-1, seen.shape[1], -1)
-        return torch.cat([seen[..., : self._cell_channels], planes], -1)
+        seen[..., self._cell_channels :] = everybodys.unsqueeze(1)
+        return seen
 
 
 def appearances(
