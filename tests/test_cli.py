@@ -76,12 +76,23 @@ def test_missing_extra_is_one_line(monkeypatch, capsys) -> None:
 
 
 def imports_of(module: str, found: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What a module of this package imports, anywhere in it, and what those of this package import in turn."""
+    """What a module of this package imports, anywhere in it, and what those of this package import in turn; not what it
+    does without where it is missing.
+    """
     spec = find_spec(module) if module not in found else None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return found
     names = found[module] = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+    nodes = list(ast.walk(ast.parse(Path(spec.origin).read_text())))
+    spared = {
+        part
+        for node in nodes
+        if isinstance(node, ast.Try) and any(ast.unparse(x.type) == "ImportError" for x in node.handlers if x.type)
+        for part in node.body
+    }
+    for node in nodes:
+        if node in spared:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -18,8 +18,8 @@ import pytest
 from benchmarl_reciprocator.commands import crossplay
 from benchmarl_reciprocator.evaluation.checkpoints import choose_game, find_checkpoints
 from benchmarl_reciprocator.evaluation.crossplay import from_both_sides, met_each_other
-from benchmarl_reciprocator.evaluation.crossplay_sections import measures_of
-from benchmarl_reciprocator.evaluation.meta_game import analyse, pure_equilibria
+from benchmarl_reciprocator.evaluation.crossplay_sections import describe, measures_of
+from benchmarl_reciprocator.evaluation.meta_game import alpha_rank, analyse, nash_average, pure_equilibria
 from benchmarl_reciprocator.evaluation.pairings import (
     AGENTS,
     FIRST,
@@ -308,6 +308,54 @@ def test_equilibria_of_known_games() -> None:
     pennies = analyse(games([[1, -1], [-1, 1]], [[-1, 1], [1, -1]]), ["a", "b"], symmetric=False)
     assert pennies["pure"] == [] and pennies["replicator"] is None and len(pennies["mixed"]) == 1
     assert not pure_equilibria(np.eye(2), -np.eye(2)).any()
+
+
+DILEMMA, HUNT = np.array([[-1.0, -3], [0, -2]]), np.array([[4.0, 1], [3, 2]])
+
+
+def test_alpha_rank_of_known_games() -> None:
+    pytest.importorskip("open_spiel")
+    # All goes to mutual defection; of the stag hunt both equilibria are as easily left.
+    assert alpha_rank(DILEMMA, DILEMMA.T).flatten().tolist() == pytest.approx([0, 0, 0, 1], abs=5e-3)
+    assert alpha_rank(HUNT, HUNT.T).flatten().tolist() == pytest.approx([0.5, 0, 0, 0.5], abs=5e-3)
+    # Better replies of matching pennies go round all four.
+    pennies = np.array([[1.0, -1], [-1, 1]])
+    assert alpha_rank(pennies, -pennies).flatten().tolist() == pytest.approx([0.25] * 4, abs=5e-3)
+    assert alpha_rank(np.ones((1, 1)), np.ones((1, 1))).tolist() == [[1.0]]
+
+
+def test_nash_averaging_of_known_games() -> None:
+    for module in ("open_spiel", "cvxpy"):
+        pytest.importorskip(module)
+    # Who defects gains 3 more than who cooperates.
+    shares, gains = nash_average(DILEMMA, DILEMMA.T)
+    assert shares.tolist() == pytest.approx([0, 1], abs=1e-3) and gains.tolist() == pytest.approx([-3, 0], abs=0.01)
+    # Rock, paper and scissors, and the same with two rocks, who share what one had
+    circle = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    assert nash_average(circle, circle.T)[0].tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
+    twice = circle[[0, 0, 1, 2]][:, [0, 0, 1, 2]]
+    assert nash_average(twice, twice.T)[0].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 3], abs=1e-3)
+    # Nobody gains more than the other: all count alike.
+    assert nash_average(np.ones((2, 2)), np.ones((2, 2)))[0].tolist() == pytest.approx([0.5] * 2, abs=1e-3)
+
+
+def test_rankings_in_the_report() -> None:
+    for module in ("open_spiel", "cvxpy"):
+        pytest.importorskip(module)
+    text = describe(analyse(games(DILEMMA.tolist(), DILEMMA.T.tolist()), ["a", "b"], symmetric=True, resamples=10))
+    assert "one player at a time: 100% b with b." in text and "no measure of cooperation: 1.00 b." in text
+
+
+def test_without_openspiel_the_report_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_spiel", None)
+    monkeypatch.setitem(sys.modules, "open_spiel.python.egt", None)
+    with pytest.raises(ImportError, match=r"pip install 'benchmarl-reciprocator\[meta_game\]'"):
+        alpha_rank(DILEMMA, DILEMMA.T)
+    analysis = analyse(games(DILEMMA.tolist(), DILEMMA.T.tolist()), ["a", "b"], symmetric=True, resamples=10)
+    assert analysis["alpha_rank"] is analysis["nash_average"] is None
+    assert "Alpha-rank and Nash averaging are left out: OpenSpiel and cvxpy must be installed: pip" in describe(
+        analysis
+    )
 
 
 def test_how_sure_an_equilibrium_is() -> None:

@@ -171,7 +171,28 @@ def describe(analysis: dict[str, Any]) -> str:
             f"Replicator dynamics from equal shares end at {_mixture(last)}; of random starts end in one population: "
             f"{taken or 'none'}."
         )
-    return " ".join(text)
+    return " ".join([*text, *_rankings(analysis)])
+
+
+def _rankings(analysis: dict[str, Any]) -> list[str]:
+    """Alpha-rank and Nash averaging in words; nothing for an analysis without, such as an earlier one."""
+    names, text = analysis["names"], []
+    if analysis.get("alpha_rank") is not None:
+        mass = {
+            f"{literal(row)} with {literal(column)}": share
+            for row, shares in zip(names, analysis["alpha_rank"])
+            for column, share in zip(names, shares)
+        }
+        most = sorted(mass.items(), key=lambda item: -item[1])[:5]
+        found = ", ".join(f"{share:.0%} {pair}" for pair, share in most if share >= 0.005)
+        text.append(f"Alpha-rank, where play goes by better replies of one player at a time: {found}.")
+    if analysis.get("nash_average") is not None:
+        shares = _mixture(analysis["nash_average"]["shares"])
+        text.append(f"Nash averaging of who gains more than whom, which is no measure of cooperation: {shares}.")
+    if analysis.get("rankings_missing") is not None:
+        left_out = "Nash averaging is" if analysis["alpha_rank"] is not None else "Alpha-rank and Nash averaging are"
+        text.append(f"{left_out} left out: {analysis['rankings_missing']}.")
+    return text
 
 
 def _mixture(shares: dict[str, float]) -> str:

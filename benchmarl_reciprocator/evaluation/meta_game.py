@@ -10,6 +10,11 @@ import numpy as np
 
 # Above it support enumeration takes minutes: it tries every pair of supports of the same size.
 ENUMERABLE = 8
+# How often alpha-rank's chain moves against the payoffs, so that it has one stationary distribution
+ALPHA_RANK_NOISE = 1e-3
+NO_OPENSPIEL = (
+    "OpenSpiel and cvxpy must be installed: pip install 'benchmarl-reciprocator[meta_game]' (Python 3.11 or later)"
+)
 
 
 def pure_equilibria(row: np.ndarray, column: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
@@ -70,6 +75,63 @@ def replicator(payoffs: np.ndarray, start: np.ndarray, times: np.ndarray) -> np.
     return nashpy.Game(scaled).replicator_dynamics(y0=start, timepoints=times)
 
 
+def alpha_rank(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """How often play is at each pair of strategies while one player at a time moves to a better one: alpha-rank of two
+    populations with unlimited selection (Omidshafiei et al. 2019, arXiv 1903.01373), by OpenSpiel.
+
+    There always is one, unlike equilibria of which there are many. Where better replies go in circles, all of the
+    circle has mass.
+
+    Args:
+        row (ndarray): payoffs ``[P, Q]`` of who chooses the row.
+        column (ndarray): payoffs ``[P, Q]`` of who chooses the column.
+
+    Returns:
+        ndarray: ``[P, Q]``, sums to 1.
+
+    Raises:
+        ImportError: if OpenSpiel is not installed.
+    """
+    try:
+        from open_spiel.python.egt import alpharank
+    except ImportError as error:
+        raise ImportError(NO_OPENSPIEL) from error
+    # It takes a table with one payoff for a game of one player.
+    if row.size == 1:
+        return np.ones_like(row, dtype=float)
+    _, _, mass, *_ = alpharank.compute([row, column], use_inf_alpha=True, inf_alpha_eps=ALPHA_RANK_NOISE)
+    return mass.reshape(row.shape)
+
+
+def nash_average(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nash averaging of who gains more than whom (Balduzzi et al. 2018, arXiv 1806.02643), by OpenSpiel.
+
+    The payoff of the row less that of the column is a symmetric zero-sum game. A strategy counts by its share in the
+    equilibrium with the largest entropy, so that copies of a strategy change nothing. It says who comes off better
+    than others, not what is good for all: of a social dilemma it shows the side that is exploitation.
+
+    Args:
+        row (ndarray): payoffs ``[P, P]`` of who chooses the row, in a game with seats that are alike.
+        column (ndarray): payoffs ``[P, P]`` of who chooses the column, the transpose of ``row``.
+
+    Returns:
+        tuple[ndarray, ndarray]: shares ``[P]``, and what each gains on average over that mixture ``[P]``, at most 0.
+
+    Raises:
+        ImportError: if OpenSpiel or its solver, cvxpy, is not installed.
+    """
+    try:
+        import pyspiel
+        from open_spiel.python.algorithms.nash_averaging import nash_averaging
+    except ImportError as error:
+        raise ImportError(NO_OPENSPIEL) from error
+    # A range of one is what its solver is best at.
+    relative = (row - column) / max(np.ptp(row - column), 1e-12)
+    shares, gains = nash_averaging(pyspiel.create_matrix_game(relative, -relative))
+    scale = np.ptp(row - column)
+    return np.clip(shares.flatten(), 0, None), gains.flatten() * scale
+
+
 def analyse(
     samples: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]],
     names: list[str],
@@ -97,7 +159,9 @@ def analyse(
     Returns:
         dict: ``payoffs`` ``[P][P]``; ``pure``: every pure equilibrium, its ``gain_from_leaving`` and the
         ``share_of_resamples`` in which it is one; ``mixed`` and their ``method``; ``replicator``: shares ``[T][P]``
-        from equal shares, and the share of random starts that ends in each population. What does not apply is ``None``.
+        from equal shares, and the share of random starts that ends in each population; ``alpha_rank``: mass by row and
+        column ``[P][P]``, see :func:`alpha_rank`; ``nash_average``: ``shares`` and ``gains``, see :func:`nash_average`;
+        ``rankings_missing``: why these two are not there. What does not apply is ``None``.
     """
     rng = np.random.default_rng(seed)
     row, column = _means(samples, names, symmetric, n_agents, None)
@@ -128,12 +192,19 @@ def analyse(
         "payoffs": row.tolist(),
         "pure": pure,
     }
-    result |= {"mixed": None, "method": None, "replicator": None}
+    result |= dict.fromkeys(("mixed", "method", "replicator", "alpha_rank", "nash_average", "rankings_missing"))
     if n_agents > 2:
         return result
     found, result["method"] = mixed_equilibria(row, column)
     shares = [[dict(zip(names, np.round(one, 4).tolist())) for one in pair] for pair in found]
     result["mixed"] = [{"row": one, "column": other} for one, other in shares]
+    try:
+        result["alpha_rank"] = np.round(alpha_rank(row, column), 4).tolist()
+        if symmetric:
+            average = (np.round(one, 4).tolist() for one in nash_average(row, column))
+            result["nash_average"] = {key: dict(zip(names, one)) for key, one in zip(("shares", "gains"), average)}
+    except ImportError as error:
+        result["rankings_missing"] = str(error)
     if symmetric:
         times = np.linspace(0, 100, 401)
         from_equal = replicator(row, np.full(len(names), 1 / len(names)), times)
