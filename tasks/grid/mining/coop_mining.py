@@ -119,27 +119,30 @@ class CoopMiningEnv(RareGrowthEnv):
         """Let the beams of this step hit ore: how much iron and how much gold each agent mines, and who hits gold,
         float ``[B, N]`` each.
         """
-        iron, gold, hits = (torch.zeros(self.cells.shape, device=self.device) for _ in range(3))
+        paid = torch.zeros(3, *self.cells.shape, device=self.device)
         # A ray ends at the first ore, so that it meets one at most.
         reach = self.reached("mine").flatten(2)
-        lying, ahead = self.things.gather(1, reach.flatten(1)).view_as(reach).max(-1)
-        rows = (lying >= self.things_named["iron"]).any(-1).nonzero().squeeze(-1)
+        lying = self.things.gather(1, reach.flatten(1)).view_as(reach)
+        is_ore = lying >= self.things_named["iron"]
+        rows = is_ore.flatten(1).any(-1).nonzero().squeeze(-1)
         if len(rows):
-            cell = reach[rows].gather(-1, ahead[rows].unsqueeze(-1)).squeeze(-1)
-            iron[rows], gold[rows], hits[rows] = self._mine_in(rows, lying[rows], cell)
+            is_ore = is_ore[rows]
+            paid[:, rows] = torch.stack(self._mine_in(rows, (lying[rows] * is_ore).sum(-1), reach[rows], is_ore))
+        iron, gold, hits = paid.unbind(0)
         return iron, gold, hits
 
-    def _mine_in(self, rows: Tensor, kind: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _mine_in(self, rows: Tensor, kind: Tensor, reach: Tensor, is_ore: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Let beams hit ore in the environments ``rows`` ``[R]``, see :meth:`_mine`.
 
         Args:
             rows (Tensor): the environments.
-            kind (Tensor): what each agent hits, ``[R, N]``.
-            cell (Tensor): where that is.
+            kind (Tensor): the ore that each agent hits, 0 for none: ``[R, N]``.
+            reach (Tensor): cells of its ray, ``[R, N, length]``.
+            is_ore (Tensor): on which of them that is, boolean.
         """
         named, nobody, index = self.things_named, self.n_agents, rows.unsqueeze(-1)
         on_iron, on_gold = kind == named["iron"], kind > named["iron"]
-        cell = torch.where(on_iron | on_gold, cell, self.grid.nowhere)
+        cell = torch.where(kind > 0, (reach * is_ore).sum(-1), self.grid.nowhere)
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
         waits = on_gold & (self.until[index, cell] > self._steps[index])
