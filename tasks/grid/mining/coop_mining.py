@@ -75,6 +75,7 @@ class CoopMiningEnv(RareGrowthEnv):
     Attributes:
         miner (Tensor): who has hit the gold on each cell last, ``[B, n + 2]``.
         until (Tensor): from which step of the episode on that does not count any more, ``[B, n + 2]``.
+        age (Tensor): number of steps played in the episode, ``[B]``.
     """
 
     rules: MiningRules
@@ -98,8 +99,10 @@ class CoopMiningEnv(RareGrowthEnv):
         check_option("the number of ore cells 'O' in task.map", size, size >= 1, "at least 1")
         self.miner = torch.full_like(self.things, n_agents)
         self.until = torch.full(self.things.shape, NEVER, device=self.device)
+        self.age = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
 
     def start(self, where: Tensor) -> None:
+        self.age = self.age.masked_fill(where, 0)
         self.until = self.until.masked_fill(where.unsqueeze(-1), NEVER)
         super().start(where)
 
@@ -108,9 +111,10 @@ class CoopMiningEnv(RareGrowthEnv):
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # Gold that no second agent has hit in time is whole again.
-        over = self.until == self._steps.unsqueeze(-1)
+        over = self.until == self.age.unsqueeze(-1)
         self.things.masked_fill_(over, self.things_named["gold"])
         iron, gold, hits = self._mine()
+        self.age = self.age + 1
         rules = self.rules
         self.grow_rarely(self.ground, {"iron": rules.iron_probability, "gold": rules.gold_probability})
         return rules.iron_reward * iron + rules.gold_reward * gold, {"iron": iron, "gold": gold, "gold_hits": hits}
@@ -145,7 +149,7 @@ class CoopMiningEnv(RareGrowthEnv):
         cell = torch.where(kind > 0, (reach * is_ore).sum(-1), self.grid.nowhere)
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
-        waits = on_gold & (self.until[index, cell] > self._steps[index])
+        waits = on_gold & (self.until[index, cell] > self.age[index])
         before = torch.where(waits, self.miner[index, cell].long(), nobody)
         new = before != self._seats
         # Each agent's place among the new ones that hit the same ore.
@@ -163,7 +167,7 @@ class CoopMiningEnv(RareGrowthEnv):
         left = torch.where(half, named["hit_gold"], torch.where(on_iron | mined, named["nothing"], -1))
         self.things[index, cell] = left.to(self.things.dtype)
         self.miner[index, cell] = torch.where(half, self._seats, nobody).to(self.miner.dtype)
-        self.until[index, cell] = torch.where(half, self._steps[index] + self.rules.gold_window, NEVER)
+        self.until[index, cell] = torch.where(half, self.age[index] + self.rules.gold_window, NEVER)
         return (on_iron & (place == 0)).float(), gold, on_gold.float()
 
 
