@@ -193,7 +193,13 @@ def test_tit_for_tat_cooperates_again_once_it_sees_another_hit_gold() -> None:
 
 def test_measures() -> None:
     task = make_task()
-    info = {"iron": [[1.0, 0.0]], "gold": [[1.0, 1.0]], "gold_hits": [[2.0, 2.0]], "zaps": [[0.0, 0.0]], "out": [[0, 0]]}
+    info = {
+        "iron": [[1.0, 0.0]],
+        "gold": [[1.0, 1.0]],
+        "gold_hits": [[2.0, 2.0]],
+        "zaps": [[0.0, 0.0]],
+        "out": [[0, 0]],
+    }
     metrics = task.options.metrics(episode(info), torch.ones(1, 1, dtype=torch.bool))
     assert metrics["gold_share"].item() == pytest.approx(16 / 17)
     assert metrics["agent_0_gold_share"].item() == pytest.approx(8 / 9)

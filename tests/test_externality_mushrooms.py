@@ -239,7 +239,10 @@ def test_published_variants(variant: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"digestion": [0, 1]}, r"task.digestion must be a list of 4 integers >= 0 \(red, green, blue, orange\), but is"),
+        (
+            {"digestion": [0, 1]},
+            r"task.digestion must be a list of 4 integers >= 0 \(red, green, blue, orange\), but is",
+        ),
         ({"spores": 3}, r"task.spores must be a list of 4 integers >= 0 \(red, green, blue, orange\), but is 3"),
         ({"orange_kills": 1.5}, r"task.orange_kills must be a probability from 0 to 1, but is 1.5"),
         ({"map": ["PPMM"], "view": 3}, r"the number of mushrooms 'R', .* in task.map must be at least 1, but is 0"),

@@ -155,7 +155,9 @@ def test_measures() -> None:
     env = task.options.make_env(num_envs=4, device="cpu", seed=0)
     played = env.rollout(20)
     metrics = task.options.metrics(played, torch.ones(4, 20, dtype=torch.bool))
-    eaten, gifts, early = (joint_entry(played, "next", "info", name).sum((1, 2)) for name in ("eaten", "gifts", "eaten_early"))
+    eaten, gifts, early = (
+        joint_entry(played, "next", "info", name).sum((1, 2)) for name in ("eaten", "gifts", "eaten_early")
+    )
     assert torch.equal(joint_entry(played, "next", "reward").sum((1, 2)), eaten)
     assert torch.allclose(metrics["gift_share"], gifts / (gifts + early), equal_nan=True)
     assert torch.allclose(metrics["eaten_per_token"], eaten / metrics["collected"], equal_nan=True)
@@ -167,7 +169,11 @@ def test_published_variants(variant: str) -> None:
     env = task.options.make_env(num_envs=2, device="cpu", seed=0)
     seen: Tensor = env.rollout(5)["agent_0", "observation"]
     assert seen.shape == (2, 5, 1, 11, 11, 1 + 1 + 1 + 5 + 4 + 4)
-    assert (env.field.stop, env.n_actions[0], env.max_steps) == (538, 9, {"melting_pot": 5000, "socialjax": 999}[variant])
+    assert (env.field.stop, env.n_actions[0], env.max_steps) == (
+        538,
+        9,
+        {"melting_pot": 5000, "socialjax": 999}[variant],
+    )
     assert (env.rules.multiplier, env.rules.capacity) == ({"melting_pot": 5, "socialjax": 3}[variant], 15)
 
 
