@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.mining.players import PLAYERS
@@ -46,7 +47,6 @@ from benchmarl_reciprocator.tasks.grid.mining.rules import (
 )
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.sight import Scene
-from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -195,8 +195,8 @@ class TaskConfig(GridWorldOptions):
 
         Returns:
             dict[str, Tensor]: what :func:`grid_metrics` returns for ``iron`` and ``gold``, ores for which agents were
-                paid, and ``gold_hits``, shots at gold; ``gold_share`` and ``agent_<i>_gold_share``, the share of gold in
-                what their ores paid (``nan`` where that is 0); ``gold_hit_success``, gold over hits at gold.
+                paid, and ``gold_hits``, shots at gold; ``gold_share`` and ``agent_<i>_gold_share``, the share of gold
+                in what their ores paid (``nan`` where that is 0); ``gold_hit_success``, gold over hits at gold.
         """
         metrics = grid_metrics(trajectories, valid, COUNTS)
         rules, _ = self.rules_among(VARIANTS, MAPS)
