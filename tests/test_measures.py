@@ -16,7 +16,10 @@ from benchmarl_reciprocator.agents.play import play
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS as COINS
 from benchmarl_reciprocator.tasks.fishery.rules import VARIANTS as FISHERY
 from benchmarl_reciprocator.tasks.grid.cleanup import VARIANTS as CLEANUP
+from benchmarl_reciprocator.tasks.grid.gifts.rules import VARIANTS as GIFTS
 from benchmarl_reciprocator.tasks.grid.harvest import VARIANTS as HARVEST
+from benchmarl_reciprocator.tasks.grid.mining.rules import VARIANTS as MINING
+from benchmarl_reciprocator.tasks.grid.mushrooms.rules import VARIANTS as MUSHROOMS
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.prisoners_dilemma import VARIANTS as PRISONERS_DILEMMA
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
@@ -27,7 +30,10 @@ DILEMMAS = [name for name in shipped_tasks() if name not in WITHOUT_COOPERATION]
 VARIANTS = {
     "coins": COINS,
     "cleanup": CLEANUP,
+    "coop_mining": MINING,
+    "externality_mushrooms": MUSHROOMS,
     "fishery": FISHERY,
+    "gift_refinements": GIFTS,
     "harvest": HARVEST,
     "prisoners_dilemma": PRISONERS_DILEMMA,
 }

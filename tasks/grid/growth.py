@@ -23,35 +23,41 @@ class RareGrowthEnv(GridWorldEnv):
             chances (mapping): probability of each thing on each free cell, by name; together at most 1.
         """
         size, total = cells.stop - cells.start, sum(chances.values())
-        found = rare_events(self.batch_size[0] * size, total, self._generator)
-        row, cell = found // size, found % size + cells.start
-        free = (self.things[row, cell] | self._standing[row, cell]) == 0
-        row, cell = row[free], cell[free]
-        drawn, so_far = self.random(len(row)) * total, 0.0
-        kinds = torch.zeros(len(row), dtype=self.things.dtype, device=self.device)
-        for name, chance in chances.items():
-            kinds = torch.where(drawn >= so_far, self.things_named[name], kinds)
-            so_far += chance
-        self.things[row, cell] = kinds
+        if total == 0:
+            return
+        width, trials = self.things.shape[1], self.things.shape[0] * size
+        found = rare_events(trials, total, self._generator)
+        # Nowhere is no free cell, and stands in for none.
+        place = torch.where(found < trials, found + found // size * (width - size) + cells.start, self.grid.nowhere)
+        lying = self.things.take(place)
+        free = (lying | self._standing.take(place)) == 0
+        (first, chance), *further = chances.items()
+        kinds = torch.full_like(lying, self.things_named[first])
+        if further:
+            drawn = self.random(len(found)) * total
+            for name, more in further:
+                kinds = torch.where(drawn >= chance, self.things_named[name], kinds)
+                chance += more
+        self.things.put_(place, torch.where(free, kinds, lying))
 
 
 def rare_events(trials: int, chance: float, generator: torch.Generator) -> Tensor:
-    """Which of so many independent trials succeed, in ascending order: ``[successes]``, integers from 0.
+    """Which of so many independent trials succeed: their numbers from 0, in ascending order, and then numbers from
+    ``trials`` on, ``[K]``, where ``K`` does not depend on chance.
 
     It draws how many fail between one success and the next, which is geometrically distributed.
 
     Args:
         trials (int): number of trials.
-        chance (float): probability of success of each.
+        chance (float): probability of success of each, above 0.
         generator (torch.Generator): draws, and tells the device.
     """
-    if chance <= 0:
-        return torch.empty(0, dtype=torch.long, device=generator.device)
     expected = trials * chance
     # In no more than one of 10^20 calls would more succeed.
     draws = min(trials, math.ceil(expected + 10 * math.sqrt(expected) + 20))
-    # In (0, 1], whose logarithm is finite.
-    uniform = 1 - torch.rand(draws, generator=generator, dtype=torch.float64, device=generator.device)
-    failures = torch.floor(uniform.log_() / math.log1p(-chance)) if chance < 1 else torch.zeros_like(uniform)
-    found = failures.add_(1).cumsum_(0).sub_(1)
-    return found[found < trials].long()
+    if chance >= 1:
+        return torch.arange(trials, device=generator.device)
+    uniform = torch.rand(draws, generator=generator, dtype=torch.float64, device=generator.device)
+    # The logarithm of a number in (0, 1] is finite.
+    failures = torch.log1p(-uniform).div_(math.log1p(-chance)).floor_()
+    return failures.add_(1).cumsum_(0).sub_(1).clamp_(max=trials).long()

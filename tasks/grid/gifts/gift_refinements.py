@@ -44,11 +44,11 @@ from benchmarl_reciprocator.tasks.grid.gifts.rules import (
     GiftRules,
     check_gift_rules,
 )
+from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.sight import Scene
-from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player

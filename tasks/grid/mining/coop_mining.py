@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.mining.players import PLAYERS
@@ -46,7 +47,6 @@ from benchmarl_reciprocator.tasks.grid.mining.rules import (
 )
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.sight import Scene
-from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -75,6 +75,7 @@ class CoopMiningEnv(RareGrowthEnv):
     Attributes:
         miner (Tensor): who has hit the gold on each cell last, ``[B, n + 2]``.
         until (Tensor): from which step of the episode on that does not count any more, ``[B, n + 2]``.
+        age (Tensor): number of steps played in the episode, ``[B]``.
     """
 
     rules: MiningRules
@@ -98,8 +99,10 @@ class CoopMiningEnv(RareGrowthEnv):
         check_option("the number of ore cells 'O' in task.map", size, size >= 1, "at least 1")
         self.miner = torch.full_like(self.things, n_agents)
         self.until = torch.full(self.things.shape, NEVER, device=self.device)
+        self.age = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
 
     def start(self, where: Tensor) -> None:
+        self.age = self.age.masked_fill(where, 0)
         self.until = self.until.masked_fill(where.unsqueeze(-1), NEVER)
         super().start(where)
 
@@ -108,9 +111,10 @@ class CoopMiningEnv(RareGrowthEnv):
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # Gold that no second agent has hit in time is whole again.
-        over = self.until == self._steps.unsqueeze(-1)
+        over = self.until == self.age.unsqueeze(-1)
         self.things.masked_fill_(over, self.things_named["gold"])
         iron, gold, hits = self._mine()
+        self.age = self.age + 1
         rules = self.rules
         self.grow_rarely(self.ground, {"iron": rules.iron_probability, "gold": rules.gold_probability})
         return rules.iron_reward * iron + rules.gold_reward * gold, {"iron": iron, "gold": gold, "gold_hits": hits}
@@ -119,30 +123,33 @@ class CoopMiningEnv(RareGrowthEnv):
         """Let the beams of this step hit ore: how much iron and how much gold each agent mines, and who hits gold,
         float ``[B, N]`` each.
         """
-        iron, gold, hits = (torch.zeros(self.cells.shape, device=self.device) for _ in range(3))
+        paid = torch.zeros(3, *self.cells.shape, device=self.device)
         # A ray ends at the first ore, so that it meets one at most.
         reach = self.reached("mine").flatten(2)
-        lying, ahead = self.things.gather(1, reach.flatten(1)).view_as(reach).max(-1)
-        rows = (lying >= self.things_named["iron"]).any(-1).nonzero().squeeze(-1)
+        lying = self.things.gather(1, reach.flatten(1)).view_as(reach)
+        is_ore = lying >= self.things_named["iron"]
+        rows = is_ore.flatten(1).any(-1).nonzero().squeeze(-1)
         if len(rows):
-            cell = reach[rows].gather(-1, ahead[rows].unsqueeze(-1)).squeeze(-1)
-            iron[rows], gold[rows], hits[rows] = self._mine_in(rows, lying[rows], cell)
+            is_ore = is_ore[rows]
+            paid[:, rows] = torch.stack(self._mine_in(rows, (lying[rows] * is_ore).sum(-1), reach[rows], is_ore))
+        iron, gold, hits = paid.unbind(0)
         return iron, gold, hits
 
-    def _mine_in(self, rows: Tensor, kind: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _mine_in(self, rows: Tensor, kind: Tensor, reach: Tensor, is_ore: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Let beams hit ore in the environments ``rows`` ``[R]``, see :meth:`_mine`.
 
         Args:
             rows (Tensor): the environments.
-            kind (Tensor): what each agent hits, ``[R, N]``.
-            cell (Tensor): where that is.
+            kind (Tensor): the ore that each agent hits, 0 for none: ``[R, N]``.
+            reach (Tensor): cells of its ray, ``[R, N, length]``.
+            is_ore (Tensor): on which of them that is, boolean.
         """
         named, nobody, index = self.things_named, self.n_agents, rows.unsqueeze(-1)
         on_iron, on_gold = kind == named["iron"], kind > named["iron"]
-        cell = torch.where(on_iron | on_gold, cell, self.grid.nowhere)
+        cell = torch.where(kind > 0, (reach * is_ore).sum(-1), self.grid.nowhere)
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
-        waits = on_gold & (self.until[index, cell] > self._steps[index])
+        waits = on_gold & (self.until[index, cell] > self.age[index])
         before = torch.where(waits, self.miner[index, cell].long(), nobody)
         new = before != self._seats
         # Each agent's place among the new ones that hit the same ore.
@@ -160,7 +167,7 @@ class CoopMiningEnv(RareGrowthEnv):
         left = torch.where(half, named["hit_gold"], torch.where(on_iron | mined, named["nothing"], -1))
         self.things[index, cell] = left.to(self.things.dtype)
         self.miner[index, cell] = torch.where(half, self._seats, nobody).to(self.miner.dtype)
-        self.until[index, cell] = torch.where(half, self._steps[index] + self.rules.gold_window, NEVER)
+        self.until[index, cell] = torch.where(half, self.age[index] + self.rules.gold_window, NEVER)
         return (on_iron & (place == 0)).float(), gold, on_gold.float()
 
 
@@ -188,8 +195,8 @@ class TaskConfig(GridWorldOptions):
 
         Returns:
             dict[str, Tensor]: what :func:`grid_metrics` returns for ``iron`` and ``gold``, ores for which agents were
-                paid, and ``gold_hits``, shots at gold; ``gold_share`` and ``agent_<i>_gold_share``, the share of gold in
-                what their ores paid (``nan`` where that is 0); ``gold_hit_success``, gold over hits at gold.
+                paid, and ``gold_hits``, shots at gold; ``gold_share`` and ``agent_<i>_gold_share``, the share of gold
+                in what their ores paid (``nan`` where that is 0); ``gold_hit_success``, gold over hits at gold.
         """
         metrics = grid_metrics(trajectories, valid, COUNTS)
         rules, _ = self.rules_among(VARIANTS, MAPS)

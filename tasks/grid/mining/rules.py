@@ -81,6 +81,13 @@ def check_mining_rules(rules: MiningRules) -> None:
     """Raise a ``ValueError`` that names the key, what it must be and what it is, if a rule is invalid."""
     for key in ("iron_probability", "gold_probability"):
         check_probability(f"task.{key}", getattr(rules, key))
+    rest = round(1 - rules.iron_probability, 6)
+    check_option(
+        "task.gold_probability",
+        rules.gold_probability,
+        rules.gold_probability <= rest,
+        f"at most {rest} (1 - task.iron_probability)",
+    )
     for key in ("iron_reward", "gold_reward"):
         check_option(f"task.{key}", getattr(rules, key), 0 <= getattr(rules, key) < math.inf, "a finite number >= 0")
     for key, least in (("gold_window", 1), ("mine_length", 1), ("mine_cooldown", 0)):

@@ -33,7 +33,7 @@ class MushroomRules(GridRules):
         crowd_limit (int): no more of a colour appear where more than so many of it stand; 0: no limit.
         lifetime (sequence of int): number of steps after which a mushroom of each colour spoils; 0: never.
         zap_destroys (bool): whether zapping beams destroy mushrooms in their way.
-        zap_freeze (int): number of actions that an agent loses when it is zapped; 0: zapping has its usual effects alone.
+        zap_freeze (int): number of actions that an agent loses when zapped; 0: zapping does what it does elsewhere.
         zap_memory (int): number of steps after that in which a second hit takes it out of the world.
         zap_removal (int): for how many steps.
     """
