@@ -29,6 +29,8 @@ class Agents(Things):
     frozen: Tensor
     marks: dict[str, Tensor]
     _appearance: Appearance
+    # What their marks add to their poses, None for nothing
+    _marked: Tensor | None
     _starts: StartCells
 
     def able(self) -> Tensor:
@@ -64,11 +66,17 @@ class Agents(Things):
         self.cells[rows] = torch.where(back, place, self.cells[rows])
         self.facing[rows] = torch.where(back, facing, self.facing[rows])
 
+    def mark(self) -> None:
+        """Note who has which mark."""
+        if not self.marks:
+            return
+        if "frozen" in self.marks:
+            torch.gt(self.frozen, 0, out=self.marks["frozen"])
+        self._marked = self._appearance.marked(self.marks)
+
     def stand(self) -> None:
         """Note who stands where."""
         standing = torch.zeros_like(self._standing)
-        if "frozen" in self.marks:
-            self.marks["frozen"] = self.frozen > 0
-        standing.scatter_(1, self.cells, self._appearance.pose_codes(self.facing, self.marks))
+        standing.scatter_(1, self.cells, self._appearance.pose_codes(self.facing, self._marked))
         standing[:, self.grid.nowhere] = 0
         self._standing = standing

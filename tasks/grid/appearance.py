@@ -73,17 +73,23 @@ class Appearance:
         self._seat_of = torch.full((poses * n_agents * standing_unit + 1,), n_agents, device=device)
         self._seat_of[self._pose_codes.long()] = seats.repeat_interleave(poses)
 
-    def pose_codes(self, facing: Tensor, marks: Mapping[str, Tensor]) -> Tensor:
+    def marked(self, marks: Mapping[str, Tensor]) -> Tensor:
+        """What agents add to their poses, by who has each mark, boolean ``[B, N]``, by name: integers ``[B, N]``."""
+        first, *others = self._marks
+        code = marks[first] * 4
+        for number, name in enumerate(others, 1):
+            code.add_(marks[name], alpha=4 * 2**number)
+        return code
+
+    def pose_codes(self, facing: Tensor, marked: Tensor | None) -> Tensor:
         """What agents add to the code of their cell, 32-bit integers ``[B, N]``.
 
         Args:
             facing (Tensor): their orientations, ``[B, N]``.
-            marks (mapping): who has each mark, boolean ``[B, N]``, by name.
+            marked (Tensor, optional): see :meth:`marked`.
         """
         pose = self._first_pose + facing
-        for number, name in enumerate(self._marks):
-            pose = pose + marks[name] * (4 * 2**number)
-        return self._pose_codes.take(pose)
+        return self._pose_codes.take(pose if marked is None else pose.add_(marked))
 
     def seats(self, standing: Tensor) -> Tensor:
         """Seats of the agents with these pose codes, ``N`` for nobody (0): ``[*B]``."""
@@ -91,10 +97,9 @@ class Appearance:
 
     def shape(self, rows: int, columns: int, knowing: int = 1) -> list[int]:
         """Shape of what is seen of so many cells, with the numbers of so many agents."""
-        numbers = knowing * self.n_numbers
         if self._flat:
-            return [rows * columns * self._cell_channels + numbers]
-        return [rows, columns, self._cell_channels + numbers]
+            return [rows * columns * self._cell_channels + knowing * self.n_numbers]
+        return [rows, columns, self.n_channels]
 
     def to_all(self, codes: Tensor, turned: Tensor, numbers: Tensor | None) -> Tensor:
         """What each agent sees of the cells in its own window.
@@ -116,24 +121,28 @@ class Appearance:
         seen[..., self._cell_channels :] = numbers.unsqueeze(-2)
         return seen
 
-    def to_seat(self, codes: Tensor, seat: int, numbers: Tensor | None) -> Tensor:
+    def to_seat(self, codes: Tensor, seat: int, numbers: Tensor | None, places: Tensor) -> Tensor:
         """What cells look like to the agent in one seat that looks north.
 
         Args:
             codes (Tensor): of the cells, ``[B, V]``.
             seat (int): its seat.
-            numbers (Tensor, optional): what each knows beside, ``[B, N, M]``.
+            numbers (Tensor, optional): what each agent knows beside, ``[B, N, M]``.
+            places (Tensor): where in ``codes`` each agent is, ``V`` for one that is out: ``[B, N]``.
 
         Returns:
-            Tensor: ``[B, V, C]`` with the numbers of all agents, in the order of seats after its own, or flat.
+            Tensor: ``[B, V, C]`` with an agent's numbers on its cell, or flat with all of them at the end, in the order
+                of seats after the agent's own.
         """
         seen = embedding(codes + self._first_code[seat].int(), self._state_table)
         if numbers is None:
             return seen
-        everybodys = numbers.roll(-seat, 1).flatten(1)
         if self._flat:
-            return torch.cat([seen.flatten(-2), everybodys], -1)
-        seen[..., self._cell_channels :] = everybodys.unsqueeze(1)
+            return torch.cat([seen.flatten(-2), numbers.roll(-seat, 1).flatten(1)], -1)
+        inside = places < codes.shape[1]
+        places = torch.where(inside, places, 0)
+        batch = torch.arange(len(codes), device=codes.device).unsqueeze(-1)
+        seen[..., self._cell_channels :].index_put_((batch, places), numbers * inside.unsqueeze(-1), accumulate=True)
         return seen
 
 

@@ -43,7 +43,7 @@ class GridWorldEnv(Agents):
     left, marks]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. A
     game's :meth:`numbers` follow, each as a plane of its own, or at the end of the vector. What is outside the map
     looks like a wall; an agent that is out sees nothing but its numbers. The state is the whole map in the same form,
-    as the first agent would see it, with everybody's numbers.
+    as the first agent would see it, with everybody's numbers, in an image each on the agent's cell.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -122,6 +122,9 @@ class GridWorldEnv(Agents):
         behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
         self._layout = grid.layout.flatten().to(device)
+        # Where on the map each cell is, [n + 2].
+        self._places = torch.full((grid.nowhere + 1,), grid.layout.numel(), device=device)
+        self._places[: grid.wall] = (grid.places * torch.tensor([grid.shape[1], 1])).sum(-1).to(device)
         self._starts = StartCells(grid, n_agents, own_starts or {}, device)
         self._seats = torch.arange(n_agents, device=device)
         n_moves = len(ACTIONS[rules.actions])
@@ -144,6 +147,7 @@ class GridWorldEnv(Agents):
         self.facing = torch.zeros_like(self.cells)
         self.out = torch.zeros_like(self.cells)
         self.frozen = torch.zeros_like(self.cells)
+        self._marked = None
         self.marks = {name: torch.zeros_like(self.cells, dtype=torch.bool) for name in marks or {}}
 
     @abstractmethod
@@ -167,6 +171,7 @@ class GridWorldEnv(Agents):
             has[rows] = False
         self.lay_out(rows)
         self._firing.start(rows)
+        self.mark()
         self.stand()
         self._look()
 
@@ -178,6 +183,7 @@ class GridWorldEnv(Agents):
         for name, value in (("cells", cells), ("facing", facing), ("things", things)):
             if value is not None:
                 setattr(self, name, value.to(getattr(self, name)).clone())
+        self.mark()
         self.stand()
         self._look()
 
@@ -199,6 +205,7 @@ class GridWorldEnv(Agents):
         if self.rules.zap_penalty or self.rules.zap_cost:
             rewards = rewards - self.rules.zap_penalty * hits - self.rules.zap_cost * zaps
         self.come_back(hits > 0 if self.rules.zap_restart else back)
+        self.mark()
         if self.rules.zap_length or self.cells is not moved or self.marks:
             self.stand()
         self._look()
@@ -215,7 +222,8 @@ class GridWorldEnv(Agents):
         return seen.view(*self.cells.shape, *self._appearance.shape(self.rules.view, self.rules.view))
 
     def state(self, first_seat: int = 0) -> Tensor:
-        seen = self._appearance.to_seat(self._seen.index_select(1, self._layout), first_seat, self._numbers())
+        codes = self._seen.index_select(1, self._layout)
+        seen = self._appearance.to_seat(codes, first_seat, self._numbers(), self._places[self.cells])
         return seen.view(*self.batch_size, *self._appearance.shape(*self.grid.shape, self.n_agents))
 
     def numbers(self) -> Tensor:

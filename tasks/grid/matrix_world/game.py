@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from benchmarl_reciprocator.tasks.grid.matrix_world.rules import (
     CLASS_COLOURS,
@@ -34,8 +33,8 @@ class InTheMatrixEnv(GridWorldEnv):
     In a step, once all have moved, they collect; beams act; resources grow; and interactions come to their end. Whoever
     several beams meet, or whose beam meets several, interacts with one of them, drawn at random.
 
-    Everybody sees who is frozen and who is ready. An agent's numbers are its inventory, over 10; whether its beam can
-    be fired; and, while it is frozen, the shares of its partner's inventory (else 0).
+    Everybody sees who is frozen and who is ready. An agent's numbers are its inventory, over 10, or while it is frozen
+    the shares of its partner's inventory; and whether its beam can be fired.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -66,7 +65,7 @@ class InTheMatrixEnv(GridWorldEnv):
             beams={BEAM: rules.interaction_beam(self.classes)},
             info=INFO,
             marks=MARKS,
-            n_numbers=2 * n_classes + 1,
+            n_numbers=n_classes + 1,
             **kwargs,
         )
         self.drawn, self.fields = self.grid.cells(DRAWN), self.grid.cells("".join([DRAWN, *symbols]))
@@ -76,15 +75,16 @@ class InTheMatrixEnv(GridWorldEnv):
         device = self.device
         self.payoffs = torch.stack([lower, higher]).to(device)
         self._first_class = self.things_named[self.classes[0]]
+        self._numbers_of_classes = self._first_class + torch.arange(n_classes, dtype=torch.int32, device=device)
         # What belongs on each cell with a resource, and for how long nothing grows there: [B, cells].
         self.supply = self.things[:, self.fields].clone()
         self._waits = torch.zeros_like(self.supply)
         # Hits on every cell, [B, n + 2].
         self._hits = torch.zeros_like(self.things)
-        # Of agents: what they carry, their partner's shares while they are frozen, [B, N, K]; whether they are in an
-        # interaction, and what they are still to be paid, [B, N].
+        # Of agents: what they carry, and what they know of it, or of their partner's shares while they are frozen,
+        # [B, N, K]; whether they are in an interaction, and what they are still to be paid, [B, N].
         self.inventories = torch.full((*self.cells.shape, n_classes), float(rules.initial_inventory), device=device)
-        self.partners = torch.zeros_like(self.inventories)
+        self._known = self.inventories / 10
         self.busy = torch.zeros_like(self.cells, dtype=torch.bool)
         self._owed = torch.zeros(self.cells.shape, device=device)
         self._over = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=device)
@@ -94,12 +94,12 @@ class InTheMatrixEnv(GridWorldEnv):
         self.supply[rows] = self.things[rows, self.fields]
         self._waits[rows] = self._hits[rows] = 0
         self.inventories[rows] = self.rules.initial_inventory
-        self.partners[rows] = self._owed[rows] = 0
+        self._known[rows] = self.rules.initial_inventory / 10
+        self._owed[rows] = 0
         self.busy[rows] = self._over[rows] = False
 
     def numbers(self) -> Tensor:
-        ready = (self.wait(BEAM) == 0).float().unsqueeze(-1)
-        return torch.cat([self.inventories / 10, ready, self.partners], -1)
+        return torch.cat([self._known, (self.wait(BEAM) == 0).unsqueeze(-1)], -1)
 
     def in_the_way(self) -> Tensor:
         if self.rules.resource_hits == 0:
@@ -116,42 +116,38 @@ class InTheMatrixEnv(GridWorldEnv):
         return super().ends() | self._over
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        before = self.things[:, self.fields].clone()
-        collected = self._collect()
+        before = self.things[:, self.fields].clone() if self.rules.regrowth else None
+        found, taken = self._collect()
         if self.rules.resource_hits:
             self._hit_resources()
-        earned, met = self._interact()
-        p = self.inventories
-        first = (p[..., :1] > p[..., 1:]).all(-1) & met
-        info = {
+        rewards, met, cooperates, share_1 = self._interact()
+        if before is not None:
+            self._grow(before)
+        if self.rules.restore:
+            self.restore((self.cells == self.grid.nowhere).all(-1, keepdim=True), self.fields, self.supply)
+        rewards = self._finish(met, rewards)
+        return rewards, {
             "interactions": met,
-            "cooperates": first,
-            "share_1": p[..., 0] / p.sum(-1).clamp(min=1) * met,
-            "collected": collected.sum(-1),
-            "collected_1": collected[..., 0],
+            "cooperates": cooperates,
+            "share_1": share_1,
+            "collected": found,
+            "collected_1": taken[..., 0],
         }
-        self._grow(before)
-        self._owed = self._owed + earned
-        rewards = self._finish(met)
-        self.marks["ready"] = self.inventories.sum(-1) > self._least
-        return rewards, info
-
-    @property
-    def _least(self) -> int:
-        """Number of resources in an inventory to which nothing was added."""
-        return self.rules.initial_inventory * len(self.classes)
 
     def _is_resource(self, things: Tensor) -> Tensor:
         return things >= self._first_class
 
-    def _collect(self) -> Tensor:
-        """Let agents take what lies on their cells: how many of each class, ``[B, N, K]``."""
+    def _collect(self) -> tuple[Tensor, Tensor]:
+        """Let agents take what lies on their cells: who does, ``[B, N]``, and of which class, ``[B, N, K]``."""
         under = self.things.gather(1, self.cells)
         found = self._is_resource(under)
         self.things.scatter_(1, self.cells, under.masked_fill(found, 0))
-        taken = one_hot((under - self._first_class + 1).clamp(min=0).long(), len(self.classes) + 1)[..., 1:].float()
-        self.inventories = self.inventories + taken
-        return taken
+        taken = (under.unsqueeze(-1) == self._numbers_of_classes).float()
+        self.inventories.add_(taken)
+        # Whoever is frozen collects nothing.
+        self._known.add_(taken, alpha=0.1)
+        self.marks["ready"].logical_or_(found)
+        return found, taken
 
     def _hit_resources(self) -> None:
         """Count hits, and remove what has had its last."""
@@ -162,56 +158,64 @@ class InTheMatrixEnv(GridWorldEnv):
         self.things.masked_fill_(gone, 0)
         self._hits.masked_fill_(gone, 0)
 
-    def _interact(self) -> tuple[Tensor, Tensor]:
-        """Let agents interact that meet: what they get, and who does, ``[B, N]`` each."""
-        able = (self.inventories.sum(-1) > self._least) & ~self.busy & (self.out == 0)
-        hit = one_hot(self.seats_at(self.reached(BEAM).flatten(2)), self.n_agents + 1)[..., :-1].amax(2) > 0
-        hit = hit & able.unsqueeze(-1) & able.unsqueeze(-2)
-        rewards, met = torch.zeros_like(self._owed), torch.zeros_like(self.busy)
-        rows = hit.flatten(1).any(-1).nonzero().squeeze(-1)
+    def _interact(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Let agents interact that meet: what they get, who does, who has most of class 1, and which share; ``[B, N]``
+        each.
+        """
+        able = self.marks["ready"] & ~self.busy
+        rewards, share_1 = torch.zeros_like(self._owed), torch.zeros_like(self._owed)
+        met, cooperates = torch.zeros_like(able), torch.zeros_like(able)
+        rows = (self.fired(BEAM) & able).any(-1).nonzero().squeeze(-1)
         if len(rows) == 0:
-            return rewards, met
-        partner = match(hit[rows], self.random(len(rows), self.n_agents, self.n_agents))
+            return rewards, met, cooperates, share_1
+        able = able[rows]
+        seats = self.seats_at(self.reached(BEAM).flatten(1))[rows].unflatten(1, (self.n_agents, -1))
+        hit = able.new_zeros(len(rows), self.n_agents, self.n_agents + 1).scatter_(2, seats, True)[..., :-1]
+        hit = hit & able.unsqueeze(-1) & able.unsqueeze(-2)
+        found = hit.flatten(1).any(-1).nonzero().squeeze(-1)
+        if len(found) == 0:
+            return rewards, met, cooperates, share_1
+        rows = rows[found]
+        partner = match(hit[found], self.random(len(rows), self.n_agents, self.n_agents))
         meets = partner < self.n_agents
         other = partner.clamp(max=self.n_agents - 1)
         shares = self.inventories[rows]
         shares = shares / shares.sum(-1, keepdim=True).clamp(min=1)
         of_other = shares.gather(1, other.unsqueeze(-1).expand_as(shares))
         by_table = torch.einsum("bnk,tkl,bnl->bnt", shares, self.payoffs, of_other)
-        paid = torch.where(self._seats < other, by_table[..., 0], by_table[..., 1]) * meets
-        rewards[rows], met[rows] = paid, meets
-        self.partners[rows] = torch.where(meets.unsqueeze(-1), of_other, self.partners[rows])
-        return rewards, met
+        rewards[rows] = torch.where(self._seats < other, by_table[..., 0], by_table[..., 1]) * meets
+        met[rows] = meets
+        cooperates[rows] = (shares[..., :1] > shares[..., 1:]).all(-1) & meets
+        share_1[rows] = shares[..., 0] * meets
+        self._known[rows] = torch.where(meets.unsqueeze(-1), of_other, self._known[rows])
+        return rewards, met, cooperates, share_1
 
     def _grow(self, before: Tensor) -> None:
         """Let resources grow, by what lay on their cells before this step."""
-        rules = self.rules
-        if rules.regrowth:
-            self._waits = (self._waits - 1).clamp_(min=0)
-            gone = (before > 0) & (self.things[:, self.fields] == 0)
-            self._waits.masked_fill_(gone, rules.regrowth_delay + 1)
-            grows = (self._waits == 0) & (self.random(*before.shape) < rules.regrowth)
-            self.restore(grows, self.fields, self.supply)
-        if rules.restore:
-            nobody = (self.cells == self.grid.nowhere).all(-1, keepdim=True)
-            self.restore(nobody, self.fields, self.supply)
-            self._waits.masked_fill_(nobody, 0)
+        self._waits.sub_(1).clamp_(min=0)
+        gone = (before > 0) & (self.things[:, self.fields] == 0)
+        self._waits.masked_fill_(gone, self.rules.regrowth_delay + 1)
+        grows = (self._waits == 0) & (self.random(*before.shape) < self.rules.regrowth)
+        self.restore(grows, self.fields, self.supply)
 
-    def _finish(self, met: Tensor) -> Tensor:
-        """Freeze those who meet, and let those go who are no longer frozen: what they are paid, ``[B, N]``."""
-        self.busy = self.busy | met
-        self.freeze(met, self.rules.freeze)
+    def _finish(self, met: Tensor, earned: Tensor) -> Tensor:
+        """Freeze those who meet, and let those go who are no longer frozen: what all are paid, ``[B, N]``."""
+        self.busy.logical_or_(met)
+        self.frozen.masked_fill_(met, self.rules.freeze)
         done = self.busy & (self.frozen == 0)
-        self.leave(done, self.rules.respawn)
-        self.busy = self.busy & ~done
-        self.inventories = self.inventories.masked_fill(done.unsqueeze(-1), self.rules.initial_inventory)
-        self.partners = self.partners.masked_fill(done.unsqueeze(-1), 0)
-        due = met if self.rules.pay_at_once else done
-        paid = self._owed * due
-        self._owed = self._owed * ~due
         if self.rules.one_shot:
             self._over = done.any(-1, keepdim=True)
-        return paid
+        if not self.rules.pay_at_once:
+            self._owed.add_(earned)
+            earned = self._owed * done
+            self._owed.masked_fill_(done, 0)
+        if done.any():
+            self.leave(done, self.rules.respawn)
+            self.busy.masked_fill_(done, False)
+            self.marks["ready"].masked_fill_(done, False)
+            self.inventories.masked_fill_(done.unsqueeze(-1), self.rules.initial_inventory)
+            self._known.masked_fill_(done.unsqueeze(-1), self.rules.initial_inventory / 10)
+        return earned
 
 
 def match(hits: Tensor, chance: Tensor) -> Tensor:

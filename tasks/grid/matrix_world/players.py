@@ -117,19 +117,19 @@ class Collector(Player):
     def look(self, observation: Tensor) -> Sight:
         """What it sees, of observations ``[B, *O]``."""
         k, n, side = self.n_classes, self.n_agents, self.side
+        planes, numbers = observation.split([observation.shape[-1] - k - 1, k + 1], -1)
         if self.observation == "flat":
-            planes, numbers = observation.split([observation.shape[-1] - 2 * k - 1, 2 * k + 1], -1)
             planes = planes.unflatten(-1, (side, side, -1))
         else:
-            planes, numbers = observation.split([observation.shape[-1] - 2 * k - 1, 2 * k + 1], -1)
             numbers = numbers[:, 0, 0]
         planes = planes.movedim(-1, 1)
         # The one beam's plane stands between things and agents.
         walls, resources, _, agents, facing, marks = planes.split([1, k, 1, n, 4, 2], 1)
         frozen, ready = marks.unbind(1)
         others = agents[:, 1:].amax(1)
-        inventory, can_fire, met = numbers.split([k, 1, k], -1)
+        inventory, can_fire = numbers.split([k, 1], -1)
         own = facing.flatten(2)[..., self.own]
+        is_frozen = frozen.flatten(1)[:, self.own].unsqueeze(-1)
         return Sight(
             walls=walls[:, 0],
             resources=resources,
@@ -137,9 +137,9 @@ class Collector(Player):
             partners=others * ready * (1 - frozen),
             facing=own.argmax(-1),
             ready=ready.flatten(1)[:, self.own] > 0,
-            inventory=(inventory * 10).round(),
+            inventory=(inventory * (1 - is_frozen) * 10).round(),
             can_fire=can_fire[:, 0] > 0,
-            met=met,
+            met=inventory * is_frozen,
         )
 
     def _aims(self, sight: Sight) -> Tensor:
