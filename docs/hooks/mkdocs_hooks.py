@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import reference
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -25,7 +25,12 @@ made: dict[str, Any] = {}
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the pages, and put those that the navigation names by their folder into it."""
     made.clear()
-    made.update(reference.pages())
+    with warnings.catch_warnings():
+        # Of what PyTorch and others do when they are loaded
+        warnings.simplefilter("ignore")
+        import reference
+
+        made.update(reference.pages())
     made.update(_pages_of_files())
     own = [place_of(file) for file in own_pages()]
     # What is not in search is found by links alone: pages of sources.

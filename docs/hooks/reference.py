@@ -8,7 +8,6 @@ import importlib
 import inspect
 import io
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -54,7 +53,6 @@ Pages = dict[str, "str | bytes"]
 
 def pages() -> Pages:
     """Every generated page and picture, by its path in the site's sources."""
-    warnings.simplefilter("ignore")
     register()
     made: Pages = {}
     for name in tasks():
