@@ -15,6 +15,11 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from repository import COPIED, PAGES, ROOT, Linked, files_below, own_pages, page_of_source, place_of, result_pages
 
+with warnings.catch_warnings():
+    # Of what others do when they are loaded
+    warnings.simplefilter("ignore")
+    import reference
+
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 ELSEWHERE = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]* (?:src|href)="(https?:[^"]+)"')
@@ -25,12 +30,7 @@ made: dict[str, Any] = {}
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the pages, and put those that the navigation names by their folder into it."""
     made.clear()
-    with warnings.catch_warnings():
-        # Of what PyTorch and others do when they are loaded
-        warnings.simplefilter("ignore")
-        import reference
-
-        made.update(reference.pages())
+    made.update(reference.pages())
     made.update(_pages_of_files())
     own = [place_of(file) for file in own_pages()]
     # What is not in search is found by links alone: pages of sources.
