@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 
 import pytest
+from test_report import add_run
 
 from benchmarl_reciprocator.evaluation.paired_tests import holm, paired_test
+from benchmarl_reciprocator.evaluation.reports.report import write_report
 
 
 def test_seeds_that_both_have_are_compared() -> None:
@@ -33,3 +37,21 @@ def test_the_correction_is_holms() -> None:
     known = holm([math.nan, 0.02])
     assert math.isnan(known[0]) and known[1] == 0.02
     assert holm([]) == []
+
+
+def test_a_report_compares_its_own_method_with_all_others(tmp_path: Path) -> None:
+    for seed, (ours, ippo) in enumerate(((1.0, 0.0), (4.0, 2.0), (7.0, 4.0))):
+        add_run(tmp_path, "Ours", seed, ("reciprocator", "reciprocator"), ours)
+        add_run(tmp_path, "IPPO", seed, ("ippo", "ippo"), ippo)
+        add_run(tmp_path, "Q", seed, ("qmix", "qmix"), ours)
+    write_report(tmp_path)
+    with (tmp_path / "report" / "paired.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["population"], row["against"], row["seeds"]) for row in rows] == [
+        ("Ours", "IPPO", "3"),
+        ("Ours", "Q †", "3"),
+    ]
+    # The first p-value counts twice, since there are two.
+    assert [row["p (Holm)"] for row in rows] == ["0.148", "1.000"]
+    assert rows[0]["difference in return"] == "2.00 [-0.48, 4.48]"
+    assert "corrected for all 2 comparisons (Holm)" in (tmp_path / "report" / "report.md").read_text()
