@@ -64,8 +64,7 @@ def pages() -> Pages:
     made["reference/players.md"] = players_page()
     made["reference/presets.md"] = yaml_page("Presets", "preset", "+preset=")
     made["reference/suites.md"] = yaml_page("Suites", "suite", "suite=")
-    if (CONF / "scenario").is_dir():
-        made["reference/scenarios.md"] = yaml_page("Scenarios", "scenario", "")
+    made["reference/scenarios.md"] = yaml_page("Scenarios", "scenario", "")
     made["reference/commands.md"] = commands_page()
     return made | api_pages()
 
