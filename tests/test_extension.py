@@ -158,6 +158,7 @@ COMMANDS = [
         "1",
         *SHORT[3:],
     ],
+    ["best_fixed_policy.py", "--generations", "1", "--candidates", "4", "--draws", "1", "--final-draws", "2"],
     ["benchmarks/speed.py", "--results", "speed", "--only", "grid worlds", "--seconds", "0.01"],
 ]
 # Tasks that a script registers are known in its process alone.
@@ -187,8 +188,9 @@ for script, *arguments in json.loads(sys.argv[1]):
 
 
 def test_all_examples_are_run() -> None:
+    # melting_pot.py needs a package that is not at hand; test_melting_pot.py checks what it chooses.
     run = {command[0] for command in (*COMMANDS, *WITH_TASKS)}
     scripts = {
         file.relative_to(EXAMPLES).as_posix() for place in ("*.py", "benchmarks/*.py") for file in EXAMPLES.glob(place)
     }
-    assert scripts == run
+    assert scripts - {"melting_pot.py"} == run

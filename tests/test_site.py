@@ -143,6 +143,16 @@ def test_links_lead_to_where_files_are_in_the_site() -> None:
         linked.turn("[a](gone.md)", file, "results/README.md")
 
 
+def test_pages_of_files_leave_the_pages_of_the_site_alone() -> None:
+    from repository import own_pages, pages_of_files, place_of
+
+    made = pages_of_files()
+    assert not set(made) & {place_of(file) for file in own_pages()}
+    assert "# Results" in made["results/README.md"] and made["contributing.md"].startswith("# Contributing")
+    assert "```python" in made["source/examples/custom_task.py.md"]
+    assert made["results/quick/curves_stag_hunt.png"] == ROOT / "examples/results/quick/curves_stag_hunt.png"
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "examples/extension_package/README.md"])
 def test_links_of_the_repository_lead_somewhere(name: str) -> None:
     file = ROOT / name

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import reference
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from repository import COPIED, PAGES, ROOT, Linked, files_below, own_pages, page_of_source, place_of, result_pages
+from repository import ROOT, Linked, own_pages, pages_of_files, place_of
+
+with warnings.catch_warnings():
+    # Of what others do when they are loaded
+    warnings.simplefilter("ignore")
+    import reference
 
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
@@ -26,7 +31,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the pages, and put those that the navigation names by their folder into it."""
     made.clear()
     made.update(reference.pages())
-    made.update(_pages_of_files())
+    made.update(pages_of_files())
     own = [place_of(file) for file in own_pages()]
     # What is not in search is found by links alone: pages of sources.
     places = [place for place in sorted({*own, *made}) if place.endswith(".md") and not place.endswith("/files.md")]
@@ -65,20 +70,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _plain(latex: str) -> str:
     return latex.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def _pages_of_files() -> dict[str, Any]:
-    """Results and other pages of the repository, and all that they and the site's own pages link to."""
-    linked, pages = Linked(), {**result_pages(), **{place: ROOT / file for file, place in PAGES.items()}}
-    texts: dict[str, Any] = {place: linked.turn(file.read_text(), file, place) for place, file in pages.items()}
-    for file in own_pages():
-        linked.turn(file.read_text(), file, place_of(file))
-    for place, file in linked.files.items():
-        below = {place_of(inner): inner for inner in files_below(file)} if file.is_dir() else {}
-        for page, content in {place: file, **below}.items():
-            if page not in texts:
-                texts[page] = content if content.suffix in COPIED else page_of_source(content)
-    return texts
 
 
 def _entries(nav: Any) -> Iterator[str]:

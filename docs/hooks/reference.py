@@ -8,7 +8,6 @@ import importlib
 import inspect
 import io
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from benchmarl_reciprocator import SocialDilemmaClass, register
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.yaml import options_in_yaml_of, yaml_of
 from benchmarl_reciprocator.commands.cli import commands
+from benchmarl_reciprocator.evaluation.reports.words import title_of
 from benchmarl_reciprocator.tasks.task import yaml_of as yaml_of_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,7 @@ NOTES = ROOT / "docs" / "notes"
 RESULTS = ROOT / "examples" / "results"
 ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
 MARK = {True: "yes", False: "no"}
+ACRONYMS = {"ippo", "iql", "loqa", "mappo", "mate", "qmix", "vdn"}
 # What the pages of the API are called, by the folder that a name loads from.
 PARTS = {
     "influence": "Influence",
@@ -52,7 +53,6 @@ Pages = dict[str, "str | bytes"]
 
 def pages() -> Pages:
     """Every generated page and picture, by its path in the site's sources."""
-    warnings.simplefilter("ignore")
     register()
     made: Pages = {}
     for name in tasks():
@@ -64,8 +64,7 @@ def pages() -> Pages:
     made["reference/players.md"] = players_page()
     made["reference/presets.md"] = yaml_page("Presets", "preset", "+preset=")
     made["reference/suites.md"] = yaml_page("Suites", "suite", "suite=")
-    if (CONF / "scenario").is_dir():
-        made["reference/scenarios.md"] = yaml_page("Scenarios", "scenario", "")
+    made["reference/scenarios.md"] = yaml_page("Scenarios", "scenario", "")
     made["reference/commands.md"] = commands_page()
     return made | api_pages()
 
@@ -96,7 +95,7 @@ def task_pages(name: str) -> Pages:
     module = inspect.getmodule(type(options))
     title = as_markdown(inspect.getdoc(module) or name)
     first, _, more = title.partition("\n\n")
-    parts = [f"# {name.replace('_', ' ').capitalize()}\n\n{first}\n", _how_to_start(name)]
+    parts = [f"# {title_of(name)}\n\n{first}\n", _how_to_start(name)]
     picture = _picture(env)
     made: Pages = {}
     if picture is not None:
@@ -271,7 +270,7 @@ def algorithm_page(name: str) -> str:
     module = importlib.import_module(config.__module__)
     algorithm = config if _is_of_members(config) else config.associated_class()
     parts = [
-        f"# {_title(name)}\n\n{as_markdown(inspect.getdoc(module) or '')}\n",
+        f"# {_name_of(name)}\n\n{as_markdown(inspect.getdoc(module) or '')}\n",
         f"```bash\npython -m benchmarl.run {_call(name)} +preset=prisoners_dilemma\n```\n",
         _described(algorithm, heading=False),
         _note("algorithms", name),
@@ -279,7 +278,7 @@ def algorithm_page(name: str) -> str:
         _equations(module),
         f"## Options\n\n{_options_of_algorithm(name, config)}",
         _sources(module),
-        f"## Reports\n\n{_reports_on(_title(name), name)}",
+        f"## Reports\n\n{_reports_on(_name_of(name), name)}",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -297,6 +296,12 @@ def index_of_algorithms() -> str:
     )
     table = ["| algorithm | what |", "| --- | --- |", *rows, ""]
     return "\n".join([f"# Algorithms\n\n{text}", *table, _note("algorithms", "index")])
+
+
+def _name_of(algorithm: str) -> str:
+    """An algorithm's name as a title."""
+    words = [word.upper() if word in ACRONYMS else word for word in algorithm.split("_")]
+    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
 
 
 def _call(name: str) -> str:
@@ -387,7 +392,7 @@ def players_page() -> str:
         if text:
             by_table.setdefault(text, []).append(name)
     for text, names in by_table.items():
-        parts.append("## " + ", ".join(_title(name) for name in names) + f"\n\n{text}")
+        parts.append("## " + ", ".join(title_of(name) for name in names) + f"\n\n{text}")
     return "\n".join(parts)
 
 
@@ -448,7 +453,7 @@ def api_pages() -> Pages:
     made: Pages = {}
     index = ["# API\n\nEvery name can be imported from `benchmarl_reciprocator`; it loads when it is first used.\n"]
     for part, names in sorted(parts.items(), key=lambda item: [*PARTS, item[0]].index(item[0])):
-        title = PARTS.get(part, _title(part))
+        title = PARTS.get(part, title_of(part))
         listed = sorted(names, key=lambda name: (name.islower(), name))
         docs = "\n".join(f"::: {_path(name)}\n" for name in listed)
         made[f"reference/api/{part}.md"] = f"# {title}\n\n{docs}"
@@ -476,10 +481,6 @@ def _note(folder: str, name: str) -> str:
     """What is written by hand for a page, with links as they are on it; empty where there is nothing."""
     file = NOTES / folder / f"{name}.md"
     return file.read_text() if file.is_file() else ""
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def _described(thing: Any, heading: bool = True) -> str:

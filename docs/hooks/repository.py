@@ -16,6 +16,8 @@ LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.M | re.S)
 SHOWN = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".txt": "text", ".md": "markdown", ".pyi": "python"}
 COPIED = {".png", ".gif", ".csv", ".gz", ".json", ".html", ".tex"}
+# Tables of many words, which would come before the pages that explain them
+LESS_IN_SEARCH = "---\nsearch:\n  boost: 0.3\n---\n"
 # Files that no one runs or edits: of the build.
 LEFT_OUT = {"__pycache__"}
 
@@ -81,6 +83,26 @@ class Linked:
         place = f"{place_of(found)}/files.md" if found.is_dir() else place_of(found)
         self.files[place] = found
         return place
+
+
+def pages_of_files() -> dict[str, str | Path]:
+    """Results and other pages of the repository, and all that they and the site's own pages link to: a text or a file
+    to copy, by place in the site.
+    """
+    linked, pages = Linked(), {**result_pages(), **{place: ROOT / file for file, place in PAGES.items()}}
+    texts: dict[str, str | Path] = {}
+    for place, file in pages.items():
+        text = linked.turn(file.read_text(), file, place)
+        texts[place] = f"{LESS_IN_SEARCH}{text}" if place.startswith("results/") else text
+    for file in own_pages():
+        linked.turn(file.read_text(), file, place_of(file))
+    for place, file in linked.files.items():
+        below = {place_of(inner): inner for inner in files_below(file)} if file.is_dir() else {}
+        for page, content in {place: file, **below}.items():
+            # MkDocs has what is in its folder.
+            if page not in texts and not content.is_relative_to(ROOT / DOCS):
+                texts[page] = content if content.suffix in COPIED else page_of_source(content)
+    return texts
 
 
 def page_of_source(file: Path) -> str:

@@ -13,6 +13,7 @@ from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_secti
 from benchmarl_reciprocator.evaluation.reports.beside import sections_beside, worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.curves import curve_sections, diagnostic_sections
 from benchmarl_reciprocator.evaluation.reports.headline import TOO_EARLY, headline, overview
+from benchmarl_reciprocator.evaluation.reports.paired import paired_sections
 from benchmarl_reciprocator.evaluation.reports.scores import score_sections
 from benchmarl_reciprocator.evaluation.reports.setting import setting_sections
 from benchmarl_reciprocator.evaluation.reports.study import Study, study
@@ -82,6 +83,7 @@ def _sections(of: Study, of_scores: Sequence[Section], failed: int, output: Path
         *cooperation,
         *of_scores,
         *aggregate_sections(of, output),
+        *paired_sections(of),
         *curve_sections(of, output),
         *diagnostic_sections(of, output),
         *setting_sections(of),
