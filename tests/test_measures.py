@@ -25,7 +25,7 @@ from benchmarl_reciprocator.tasks.matrix.prisoners_dilemma import VARIANTS as PR
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.task import shipped_tasks
 
-WITHOUT_COOPERATION = ("matching_pennies", "matrix_game")
+WITHOUT_COOPERATION = ("matching_pennies", "matrix_game", "matrix_meta_game")
 DILEMMAS = [name for name in shipped_tasks() if name not in WITHOUT_COOPERATION]
 VARIANTS = {
     "coins": COINS,
@@ -60,6 +60,7 @@ GOLDEN: dict[tuple[str, str | None], tuple[int, float, float]] = {
     ("matching_pennies", None): (1, 4.7708, -7.0389),
     ("matrix_game", None): (1, -26.4151, -7.0389),
     ("negotiation", None): (1, -0.6452, -1.4634),
+    ("matrix_meta_game", None): (1, -2.6082, -33.7848),
     ("prisoners_dilemma", "lola"): (1, 19.4271, -7.0389),
     ("prisoners_dilemma", "contribution"): (1, 7.6599, -7.0389),
     ("prisoners_dilemma", "leibo"): (1, 33.9870, -7.0389),

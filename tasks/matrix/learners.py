@@ -145,12 +145,12 @@ def in_own_view(per_state: Tensor, n_actions: int) -> Tensor:
         Tensor: ``[*B, N, J + 1, K]``.
     """
     n_agents = per_state.shape[-3]
-    number = torch.arange(n_actions**n_agents).view(*[n_actions] * n_agents)
+    number = torch.arange(n_actions**n_agents, device=per_state.device).view(*[n_actions] * n_agents)
     views = []
     for agent in range(n_agents):
         order = [*range(agent, n_agents), *range(agent)]
         # Agent's own state -> the state of all
-        states = torch.cat([number.permute(order).flatten(), torch.tensor([number.numel()])])
+        states = torch.cat([number.permute(order).flatten(), number.new_tensor([number.numel()])])
         views.append(per_state[..., agent, states, :])
     return torch.stack(views, dim=-3)
 
