@@ -117,7 +117,7 @@ def test_the_time_line_of_melting_pot() -> None:
 def test_both_are_frozen_seen_to_be_and_start_anew() -> None:
     env, _ = meeting([2, 0], [0, 2])
     seen = env.observations()
-    shares = seen[0, :, 0, 0, -3:-1].tolist()
+    shares = seen[0, :, 3, 2, -3:-1].tolist()
     assert shares == [[0, 1], [1, 0]] and env.marks["frozen"].all() and env.marks["ready"].all()
     for _ in range(4):
         act(env, "forward", "forward")
@@ -128,7 +128,7 @@ def test_both_are_frozen_seen_to_be_and_start_anew() -> None:
     starts = set(range(env.grid.cells("P").start, env.grid.cells("P").stop))
     assert set(env.cells[0].tolist()) <= starts
     # The beam that was fired has not cooled down meanwhile.
-    assert env.observations()[0, :, 0, 0, -3:].tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert env.observations()[0, :, 3, 2, -3:].tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
 def test_resources_are_collected_and_all_return_after_a_meeting() -> None:

@@ -29,6 +29,7 @@ class Appearance:
         device (torch.device): device of all tensors.
         marks (mapping, optional): what else everybody sees of an agent, by name, and its colour.
         n_numbers (int): how many numbers an agent knows beside what it sees.
+        numbers_at (int, optional): the place in its window where an image has them; ``None``: everywhere.
 
     Attributes:
         beam_unit (int): what a beam adds, over its number.
@@ -46,7 +47,9 @@ class Appearance:
         device: torch.device | str,
         marks: Mapping[str, str] | None = None,
         n_numbers: int = 0,
+        numbers_at: int | None = None,
     ) -> None:
+        self._numbers_at = slice(None) if numbers_at is None else slice(numbers_at, numbers_at + 1)
         self._marks = list(marks or {})
         self.n_numbers = n_numbers
         table = appearances(n_agents, things, beams, observation, list((marks or {}).values()))
@@ -118,7 +121,7 @@ class Appearance:
             return seen
         if self._flat:
             return torch.cat([seen.flatten(-2), numbers], -1)
-        seen[..., self._cell_channels :] = numbers.unsqueeze(-2)
+        seen[..., self._numbers_at, self._cell_channels :] = numbers.unsqueeze(-2)
         return seen
 
     def to_seat(self, codes: Tensor, seat: int, numbers: Tensor | None, places: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ class GridWorldEnv(Agents):
     **Observations.** Windows of cells around each agent, which turn with it: ``"image"``, ``[k, k, C]`` zeros and ones
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
     left, marks]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. A
-    game's :meth:`numbers` follow, each as a plane of its own, or at the end of the vector. What is outside the map
+    game's :meth:`numbers` follow, each as a plane of its own (or on the agent's cell alone, which is faster), or at the
+    end of the vector. What is outside the map
     looks like a wall; an agent that is out sees nothing but its numbers. The state is the whole map in the same form,
     as the first agent would see it, with everybody's numbers, in an image each on the agent's cell.
 
@@ -59,6 +60,7 @@ class GridWorldEnv(Agents):
         marks (mapping, optional): colour of what everybody sees of an agent, by name: who is marked so stands in
             :attr:`marks`. A game in which agents are frozen has a mark ``"frozen"``.
         n_numbers (int): how many numbers each agent knows beside what it sees, see :meth:`numbers`.
+        numbers_everywhere (bool): whether an image has them on all cells of its planes, else on the agent's own.
         own_starts (mapping, optional): seats that start, and come back, on cells of their own, by the symbol of these
             cells, which is one of ``start``'s.
         observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
@@ -83,6 +85,7 @@ class GridWorldEnv(Agents):
         further_actions: Sequence[str] = (),
         marks: Mapping[str, str] | None = None,
         n_numbers: int = 0,
+        numbers_everywhere: bool = True,
         own_starts: Mapping[str, Sequence[int]] | None = None,
         observation: str = "image",
         **kwargs: Any,
@@ -104,8 +107,10 @@ class GridWorldEnv(Agents):
         device = torch.device(kwargs.get("device", "cpu"))
         self._turns = rules.actions != "compass"
         beam_colours = [beam.colour for beam in self.beams.values()]
+        behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
+        own = None if numbers_everywhere else (rules.view - 1 - behind) * rules.view + rules.view // 2
         self._appearance = Appearance(
-            n_agents, self._colours, beam_colours, observation, self._turns, device, marks, n_numbers
+            n_agents, self._colours, beam_colours, observation, self._turns, device, marks, n_numbers, own
         )
         check_memory(rules.view, n_agents * self._appearance.n_channels, kwargs["num_envs"], device)
         super().__init__(
@@ -119,7 +124,6 @@ class GridWorldEnv(Agents):
         device, batch = self.device, self.batch_size
         landing, facing = move_tables(grid, rules.actions, len(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
-        behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
         self._layout = grid.layout.flatten().to(device)
         # Where on the map each cell is, [n + 2].

@@ -62,10 +62,11 @@ class InTheMatrixEnv(GridWorldEnv):
             things=dict(zip(self.classes, CLASS_COLOURS)),
             start={DRAWN: self.classes[0], **dict(zip(symbols, self.classes))},
             floors=dict.fromkeys([DRAWN, *symbols], FLOOR_COLOUR),
-            beams={BEAM: rules.interaction_beam(self.classes)},
+            beams={BEAM: rules.interaction_beam(self.classes[0])},
             info=INFO,
             marks=MARKS,
             n_numbers=n_classes + 1,
+            numbers_everywhere=False,
             **kwargs,
         )
         self.drawn, self.fields = self.grid.cells(DRAWN), self.grid.cells("".join([DRAWN, *symbols]))
@@ -104,8 +105,8 @@ class InTheMatrixEnv(GridWorldEnv):
     def in_the_way(self) -> Tensor:
         if self.rules.resource_hits == 0:
             return self.things
-        # The hit that destroys a resource does not stop the beam.
-        return self.things.masked_fill((self._hits >= self.rules.resource_hits - 1) & self._is_resource(self.things), 0)
+        # To a beam all resources are as one, and the hit that destroys one does not stop it.
+        return self.things.clamp(max=self._first_class).masked_fill_(self._hits >= self.rules.resource_hits - 1, 0)
 
     @property
     def interchangeable_seats(self) -> bool:

@@ -121,7 +121,7 @@ class Collector(Player):
         if self.observation == "flat":
             planes = planes.unflatten(-1, (side, side, -1))
         else:
-            numbers = numbers[:, 0, 0]
+            numbers = numbers.flatten(1, 2)[:, self.own]
         planes = planes.movedim(-1, 1)
         # The one beam's plane stands between things and agents.
         walls, resources, _, agents, facing, marks = planes.split([1, k, 1, n, 4, 2], 1)
@@ -244,7 +244,7 @@ def ray_places(rules: MatrixWorldRules, own: int) -> Tensor:
     """Places in the window that the interaction beam passes, by where the agent looks in it: ``[4, width, length]``,
     ``k^2`` for those outside.
     """
-    beam, side = rules.interaction_beam(()), rules.view
+    beam, side = rules.interaction_beam(None), rules.view
     row, column = own // side, own % side
     places = torch.full((4, beam.width, beam.length), side**2)
     for facing, ahead in enumerate(SIDES):

@@ -80,14 +80,14 @@ class MatrixWorldRules(GridRules):
     restore: bool
     one_shot: bool = False
 
-    def interaction_beam(self, classes: tuple[str, ...]) -> Beam:
-        """The beam that makes agents interact."""
+    def interaction_beam(self, stopped_by: str | None) -> Beam:
+        """The beam that makes agents interact, and what stops it if resources do."""
         return Beam(
             self.interact_length,
             self.interact_width,
             self.interact_cooldown,
             BEAM_COLOUR,
-            classes if self.resource_hits else None,
+            stopped_by if self.resource_hits else None,
             self.beam_shape,
             through_agents=self.interact_through_agents,
         )
