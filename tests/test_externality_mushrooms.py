@@ -195,6 +195,10 @@ def test_a_full_map_has_no_room_for_spores() -> None:
     assert (env.things[:, : env.grid.wall] >= 0).all()
 
 
+def test_a_picture() -> None:
+    assert make_env().render().shape == (9 * 24, 13 * 24, 3)
+
+
 def players(task: SocialDilemmaClass, *names: str) -> list[Player]:
     return [task.players()[name]() for name in names]
 

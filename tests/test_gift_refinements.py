@@ -116,6 +116,10 @@ def test_each_knows_what_it_carries() -> None:
     assert not env.bags.any()
 
 
+def test_a_picture() -> None:
+    assert make_env().render().shape == (9 * 24, 11 * 24, 3)
+
+
 def players(task: SocialDilemmaClass, *names: str) -> list[Player]:
     return [task.players()[name]() for name in names]
 

@@ -13,9 +13,9 @@ variant     in the source
 all         maps are others, of the same size and structure
 melting_pot agents move one after another in a random order, and chains only follow who is drawn earlier; agents can zap
             while they digest; who is zapped a second time is removed one step later; of two spores on one cell the
-            later one wins (here blue before green before red); an episode ends by chance at steps 1099, 1199, ... (here 1000, 1100,
-            ...); agents see how far their own beam has cooled down (here everybody sees whose cannot be fired); the
-            text at the head of the configuration has other numbers than the code, of digestion and spoiling
+            later one wins (here blue before green before red); an episode ends by chance at steps 1099, 1199, ... (here
+            1000, 1100, ...); agents see how far their own beam has cooled down (here everybody sees whose cannot be
+            fired); the text at the head of the configuration has other numbers than the code, of digestion and spoiling
 socialjax   spores become mushrooms one step later; red ones come from orange ones, too; nothing grows again on the
             cells of the first mushrooms; orange ones cost 0.2 whatever the number of agents; rewards are multiplied by
             the number of agents; an agent that was zapped is seen on its old cell for one step more; nobody starts
