@@ -54,11 +54,9 @@ class Appearance:
             table = table[:, :1]
         self._flat = observation == "flat"
         self._cell_channels = table.shape[-1]
-        # Planes for the numbers of whoever looks, and of all in the state: zeros, which are written over
+        # Planes for numbers: zeros, which are written over
         planes = 0 if self._flat else n_numbers
-        self._table, self._state_table = (
-            F.pad(table, (0, planes * knowing)).flatten(0, 2).to(device) for knowing in (1, n_agents)
-        )
+        self._table = F.pad(table, (0, planes)).flatten(0, 2).to(device)
         _, orientations, self._n_codes, _ = table.shape
         self.n_channels = self._cell_channels + planes
         seats = torch.arange(n_agents, device=device)
@@ -134,7 +132,7 @@ class Appearance:
             Tensor: ``[B, V, C]`` with an agent's numbers on its cell, or flat with all of them at the end, in the order
                 of seats after the agent's own.
         """
-        seen = embedding(codes + self._first_code[seat].int(), self._state_table)
+        seen = embedding(codes + self._first_code[seat].int(), self._table)
         if numbers is None:
             return seen
         if self._flat:
