@@ -88,12 +88,12 @@ def test_gold_that_nobody_else_hits_is_whole_again() -> None:
 
 def test_one_alone_renews_the_window_and_is_never_paid() -> None:
     env = put(make_env(), {(1, 5): "gold"}, (1, 2, EAST), (1, 8, WEST))
-    ready = []
+    cooling = []
     for _ in range(8):
         assert act(env, "mine", "stay") == [0, 0] and at(env, 1, 5) == "hit_gold"
-        ready.append(round(env.numbers()[0, 0, 0].item(), 2))
+        cooling.append(env.marks["cooling"][0].tolist())
     # A shot in every third step: the actions between do nothing.
-    assert ready == [0.33, 0.67, 1.0, 0.33, 0.67, 1.0, 0.33, 0.67]
+    assert cooling == [[step % 3 != 2, False] for step in range(8)]
 
 
 def test_of_three_who_hit_gold_together_two_are_paid_and_it_is_gone() -> None:

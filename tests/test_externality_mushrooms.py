@@ -154,7 +154,7 @@ def test_zapping_freezes_then_removes_and_destroys_mushrooms() -> None:
     put(env, {(4, 6): "blue"}, (4, 4, EAST), (4, 7, EAST))
     assert not act(env, "zap", "stay").any()
     assert count(env, "blue") == 0 and env.frozen.tolist() == [[0, 24]]
-    assert env.numbers()[0, :, 0].tolist() == [0.25, 1]
+    assert env.marks["cooling"].tolist() == [[True, False]]
     for _ in range(3):
         act(env, "zap", "forward")
     assert env.frozen.tolist() == [[0, 21]] and env.out.tolist() == [[0, 0]]
@@ -193,6 +193,10 @@ def test_a_full_map_has_no_room_for_spores() -> None:
     env = make_env(10, map=["GGG", "PP@"], view=3)
     act(env, "north", "north")
     assert (env.things[:, : env.grid.wall] >= 0).all()
+
+
+def test_a_picture() -> None:
+    assert make_env().render().shape == (9 * 24, 13 * 24, 3)
 
 
 def players(task: SocialDilemmaClass, *names: str) -> list[Player]:

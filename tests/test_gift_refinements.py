@@ -111,9 +111,13 @@ def test_collecting_fills_the_bag_and_a_full_one_loses_the_token() -> None:
 
 def test_each_knows_what_it_carries() -> None:
     env = put(make_env(observation="flat"), [(3, 0, 15), (0, 6, 0)], (1, 3, EAST), (1, 6, EAST))
-    assert torch.allclose(env.observations()[0, :, -4:], torch.tensor([[0.2, 0, 1, 1], [0, 0.4, 0, 1]]))
+    assert torch.allclose(env.observations()[0, :, -3:], torch.tensor([[0.2, 0, 1], [0, 0.4, 0]]))
     env.reset()
     assert not env.bags.any()
+
+
+def test_a_picture() -> None:
+    assert make_env().render().shape == (9 * 24, 11 * 24, 3)
 
 
 def players(task: SocialDilemmaClass, *names: str) -> list[Player]:

@@ -52,6 +52,7 @@ class Sight:
 
     Args:
         cells (Tensor): zeros and ones for what is on the ``n`` cells of its window, ``[R, n, C]``.
+        cell (int): its own.
         numbers (Tensor): what it knows beside that, ``[R, M]``.
         heading (Tensor): where it looks, as its window is turned: ``[R]``.
         others (Tensor): where other agents are, boolean ``[R, n]``.
@@ -59,6 +60,7 @@ class Sight:
     """
 
     cells: Tensor
+    cell: int
     numbers: Tensor
     heading: Tensor
     others: Tensor
@@ -67,6 +69,10 @@ class Sight:
     def where(self, *names: str) -> Tensor:
         """Where such things lie, or agents with such marks stand: boolean ``[R, n]``."""
         return self.cells[..., [self.channels[name] for name in names]].sum(-1) > 0
+
+    def own(self, mark: str) -> Tensor:
+        """Whether the player itself has a mark, boolean ``[R]``."""
+        return self.cells[:, self.cell, self.channels[mark]] > 0
 
     def number(self, name: str) -> Tensor:
         """What it knows by that name, ``[R]``."""
@@ -152,7 +158,7 @@ class SeeingPlayer(Player):
         seats = slice(self._agents + 1, self._agents + self.scene.n_agents)
         looks = cells[:, self.own, seats.stop : seats.stop + 4].argmax(-1)
         heading = looks if self.scene.rules.actions == "compass" else torch.zeros_like(looks)
-        return Sight(cells, numbers, heading, cells[..., seats].sum(-1) > 0, self._channels)
+        return Sight(cells, self.own, numbers, heading, cells[..., seats].sum(-1) > 0, self._channels)
 
     def on(self, cells: Tensor) -> Tensor:
         """Poses on ``cells`` ``[R, n]``, whatever it looks at: ``[R, 4 n]``."""

@@ -15,7 +15,8 @@ melting_pot agents move one after another in a random order, and chains only fol
             before the moves; gifts are made one after another, so that one that has just come can be passed on in the
             same step; an episode ends by chance at steps 1099, 1199, ... (here 1000, 1100, ...); the description says
             that a gift is multiplied by 3 and is of the rawest type, the code multiplies by 5 and gives the most
-            refined
+            refined; agents see how far their own beam has cooled down, in thirds (here everybody sees whose cannot be
+            fired)
 socialjax   who stands one cell behind another that looks the same way gives in every step, without the action, and the
             action does nothing if the other looks elsewhere; of several gifts to one agent one arrives; who eats eats
             what it gets in the same step, too; agents do not see what they carry; rewards are multiplied by the number
@@ -38,7 +39,7 @@ from benchmarl_reciprocator.tasks.grid.gifts.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.gifts.rules import (
     BAG,
     EAT,
-    NUMBERS,
+    MARKS,
     THINGS,
     VARIANTS,
     GiftRules,
@@ -62,8 +63,8 @@ COUNTS = ("collected", "eaten", "gifts", "eaten_early")
 class GiftRefinementsEnv(RareGrowthEnv):
     """Gift refinements: +1 for every token that an agent eats, whatever its type. Eating eats all that it carries.
 
-    Each agent knows how much of each type it carries, as a share of what it can carry, and how far its gifts' beam has
-    cooled down, 1 if it can give.
+    Each agent knows how much of each type it carries, as a share of what it can carry. Everybody sees who cannot give
+    yet, since its beam is cooling down.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -90,7 +91,8 @@ class GiftRefinementsEnv(RareGrowthEnv):
             beams={"give": rules.give_beam()},
             info=COUNTS,
             further_actions=(EAT,),
-            n_numbers=len(NUMBERS),
+            marks=MARKS,
+            n_numbers=len(BAG),
             **kwargs,
         )
         self.field = self.grid.cells("T")
@@ -108,8 +110,7 @@ class GiftRefinementsEnv(RareGrowthEnv):
         super().start(where)
 
     def numbers(self) -> Tensor:
-        ready = 1 - self.wait("give").unsqueeze(-1) / (self.rules.give_cooldown + 1)
-        return torch.cat([self.bags / self.rules.capacity, ready], -1)
+        return self.bags / self.rules.capacity
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         meal = self.bags * (actions == self.actions[EAT]).unsqueeze(-1)
@@ -119,6 +120,7 @@ class GiftRefinementsEnv(RareGrowthEnv):
         gifts = self._give()
         self.grow_rarely(self.field, {"token": self.rules.token_probability})
         eaten = meal.sum(-1)
+        self.marks["cooling"] = self.wait("give") > 0
         counts = {"collected": collected, "eaten": eaten, "gifts": gifts, "eaten_early": meal[..., :-1].sum(-1)}
         return eaten, counts
 
@@ -188,6 +190,7 @@ class TaskConfig(GridWorldOptions):
             things=tuple(THINGS),
             beams={"give": rules.give_beam()},
             further=(EAT,),
-            numbers=NUMBERS,
+            marks=tuple(MARKS),
+            numbers=BAG,
         )
         return {name: partial(make, scene) for name, make in PLAYERS.items()}

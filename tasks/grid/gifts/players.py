@@ -36,7 +36,7 @@ class GiftPlayer(SeeingPlayer):
     def give(self, sight: Sight) -> Tensor:
         """Probabilities ``[R, A]`` on the way to give something to the nearest agent."""
         poses = self.aiming("give", sight.others, sight.others | sight.where("wall"))
-        fires = self.is_in(sight, poses) & (sight.number("ready") == 1)
+        fires = self.is_in(sight, poses) & ~sight.own("cooling")
         return torch.where(fires.unsqueeze(-1), self.does("give", sight), self.go(sight, poses))
 
     def generous(self, sight: Sight) -> Tensor:

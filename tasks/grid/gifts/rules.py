@@ -10,8 +10,8 @@ from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # Types of tokens, from raw to the most refined.
 BAG = ("raw", "refined", "pure")
-# What an agent knows beside what it sees.
-NUMBERS = (*BAG, "ready")
+# What else everybody sees of agents: whose beam cannot be fired yet.
+MARKS = {"cooling": "#B0B4BA"}
 THINGS = {"token": "#3E9B4F"}
 GIFTS = ("most_refined", "least_refined")
 EAT = "eat"

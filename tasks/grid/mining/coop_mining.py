@@ -15,7 +15,8 @@ melting_pot agents move one after another in a random order, and chains only fol
             before the moves; of three or more who hit gold together the first two are paid and it stays half mined, and
             four are paid twice (here two are drawn, and it is gone); two who hit iron together are both paid (here
             one); an episode ends by chance at steps 1099, 1199, ... (here 1000, 1100, ...); the description says that
-            gold needs exactly two, in the code more do as well
+            gold needs exactly two, in the code more do as well; agents see how far their own beam has cooled down, in
+            thirds (here everybody sees whose cannot be fired)
 socialjax   gold pays the last of its miners only (here both); of two who hit iron together the lower seat is paid (here
             one is drawn); another hit by the same agent does not renew the window; ore appears under agents, too;
             rewards are multiplied by the number of agents
@@ -39,7 +40,7 @@ from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.mining.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.mining.rules import (
-    NUMBERS,
+    MARKS,
     THINGS,
     VARIANTS,
     MiningRules,
@@ -63,7 +64,7 @@ class CoopMiningEnv(RareGrowthEnv):
     """Coop mining: +1 for iron, and +8 to each of two who mine gold together.
 
     Gold that was hit shows it, until it is mined or no second agent has hit it in time. Another hit by the same agent
-    renews the time. Each agent knows how far its beam has cooled down, 1 if it can be fired.
+    renews the time. Everybody sees whose beam is cooling down.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -91,13 +92,13 @@ class CoopMiningEnv(RareGrowthEnv):
             floors=FLOORS,
             beams={"mine": rules.mine_beam()},
             info=COUNTS,
-            n_numbers=len(NUMBERS),
+            marks=MARKS,
             **kwargs,
         )
         self.ground = self.grid.cells("O")
         size = self.ground.stop - self.ground.start
         check_option("the number of ore cells 'O' in task.map", size, size >= 1, "at least 1")
-        self.miner = torch.full_like(self.things, n_agents)
+        self.miner = torch.zeros(self.things.shape, dtype=torch.long, device=self.device)
         self.until = torch.full(self.things.shape, NEVER, device=self.device)
         self.age = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
 
@@ -106,15 +107,13 @@ class CoopMiningEnv(RareGrowthEnv):
         self.until = self.until.masked_fill(where.unsqueeze(-1), NEVER)
         super().start(where)
 
-    def numbers(self) -> Tensor:
-        return 1 - self.wait("mine").unsqueeze(-1) / (self.rules.mine_cooldown + 1)
-
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # Gold that no second agent has hit in time is whole again.
         over = self.until == self.age.unsqueeze(-1)
         self.things.masked_fill_(over, self.things_named["gold"])
         iron, gold, hits = self._mine()
         self.age = self.age + 1
+        self.marks["cooling"] = self.wait("mine") > 0
         rules = self.rules
         self.grow_rarely(self.ground, {"iron": rules.iron_probability, "gold": rules.gold_probability})
         return rules.iron_reward * iron + rules.gold_reward * gold, {"iron": iron, "gold": gold, "gold_hits": hits}
@@ -123,51 +122,33 @@ class CoopMiningEnv(RareGrowthEnv):
         """Let the beams of this step hit ore: how much iron and how much gold each agent mines, and who hits gold,
         float ``[B, N]`` each.
         """
-        paid = torch.zeros(3, *self.cells.shape, device=self.device)
-        # A ray ends at the first ore, so that it meets one at most.
+        named, nobody = self.things_named, self.n_agents
+        # A ray ends at the first ore, so that it meets one at most; the number of nowhere is the largest.
         reach = self.reached("mine").flatten(2)
         lying = self.things.gather(1, reach.flatten(1)).view_as(reach)
-        is_ore = lying >= self.things_named["iron"]
-        rows = is_ore.flatten(1).any(-1).nonzero().squeeze(-1)
-        if len(rows):
-            is_ore = is_ore[rows]
-            paid[:, rows] = torch.stack(self._mine_in(rows, (lying[rows] * is_ore).sum(-1), reach[rows], is_ore))
-        iron, gold, hits = paid.unbind(0)
-        return iron, gold, hits
-
-    def _mine_in(self, rows: Tensor, kind: Tensor, reach: Tensor, is_ore: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Let beams hit ore in the environments ``rows`` ``[R]``, see :meth:`_mine`.
-
-        Args:
-            rows (Tensor): the environments.
-            kind (Tensor): the ore that each agent hits, 0 for none: ``[R, N]``.
-            reach (Tensor): cells of its ray, ``[R, N, length]``.
-            is_ore (Tensor): on which of them that is, boolean.
-        """
-        named, nobody, index = self.things_named, self.n_agents, rows.unsqueeze(-1)
+        cell = reach.masked_fill(lying < named["iron"], self.grid.nowhere).amin(-1)
+        kind = lying.amax(-1)
         on_iron, on_gold = kind == named["iron"], kind > named["iron"]
-        cell = torch.where(kind > 0, (reach * is_ore).sum(-1), self.grid.nowhere)
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
-        waits = on_gold & (self.until[index, cell] > self.age[index])
-        before = torch.where(waits, self.miner[index, cell].long(), nobody)
+        waits = on_gold & (self.until.gather(1, cell) > self.age.unsqueeze(-1))
+        before = self.miner.gather(1, cell).masked_fill(~waits, nobody)
         new = before != self._seats
         # Each agent's place among the new ones that hit the same ore.
         drawn = self.random(*cell.shape)
         rivals = same & new.unsqueeze(-2)
         place = (rivals & (drawn.unsqueeze(-2) > drawn.unsqueeze(-1))).sum(-1)
         mined = on_gold & (rivals.sum(-1) + waits >= 2)
-        gold = (mined & (~new | (place < torch.where(waits, 1, 2)))).float()
+        gold = (mined & (~new | (place + waits < 2))).float()
         # Who has hit it before and does not now is paid once, for the first of the new ones.
-        absent = ~(same & ~new.unsqueeze(-2)).any(-1)
-        pays = mined & waits & new & (place == 0) & absent
-        gold = F.pad(gold, (0, 1)).scatter_add_(1, torch.where(pays, before, nobody), pays.float())[:, :-1]
+        pays = mined & waits & (place == 0) & ~(same & ~new.unsqueeze(-2)).any(-1)
+        gold = F.pad(gold, (0, 1)).scatter_add_(1, before.masked_fill(~pays, nobody), pays.float())[:, :-1]
         # Whoever hits nothing writes nothing nowhere. All who hit the same ore write the same.
         half = on_gold & ~mined
-        left = torch.where(half, named["hit_gold"], torch.where(on_iron | mined, named["nothing"], -1))
-        self.things[index, cell] = left.to(self.things.dtype)
-        self.miner[index, cell] = torch.where(half, self._seats, nobody).to(self.miner.dtype)
-        self.until[index, cell] = torch.where(half, self.age[index] + self.rules.gold_window, NEVER)
+        left = torch.where(half, named["hit_gold"], (kind > 0).int() - 1)
+        self.things.scatter_(1, cell, left.to(self.things.dtype))
+        self.miner.scatter_(1, cell, self._seats.expand_as(cell))
+        self.until.scatter_(1, cell, (self.age.unsqueeze(-1) + self.rules.gold_window).masked_fill(~half, NEVER))
         return (on_iron & (place == 0)).float(), gold, on_gold.float()
 
 
@@ -219,6 +200,6 @@ class TaskConfig(GridWorldOptions):
             observation=self.observation,
             things=tuple(THINGS),
             beams={"mine": rules.mine_beam()},
-            numbers=NUMBERS,
+            marks=tuple(MARKS),
         )
         return {name: partial(make, scene) for name, make in PLAYERS.items()}

@@ -76,9 +76,7 @@ class TitForTat(MiningPlayer):
         others_hit = (hit_gold & (shows == 0)) | (~hit_gold & (shows == self.rules.gold_window))
         in_vain = torch.where(others_hit, 0, in_vain)
         chances = torch.where((in_vain < self.PATIENCE).unsqueeze(-1), self.together(sight), self.alone(sight))
-        fires = (
-            chances[:, self.actions["mine"]] * (sight.number("ready") == 1) * self.is_in(sight, self.aims(sight, *GOLD))
-        )
+        fires = chances[:, self.actions["mine"]] * ~sight.own("cooling") * self.is_in(sight, self.aims(sight, *GOLD))
         shows = torch.where(fires > 0, self.rules.gold_window, (shows - 1).clamp(min=0))
         return chances, torch.stack([in_vain + fires, shows], -1)
 

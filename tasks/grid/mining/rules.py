@@ -12,8 +12,8 @@ from benchmarl_reciprocator.tasks.options import check_option
 # Gold that somebody has hit looks otherwise, to all.
 THINGS = {"iron": "#8A6A4F", "gold": "#D9A404", "hit_gold": "#FFE680"}
 ORES = tuple(THINGS)
-# What an agent knows beside what it sees.
-NUMBERS = ("ready",)
+# What else everybody sees of agents: whose beam cannot be fired yet.
+MARKS = {"cooling": "#B0B4BA"}
 MINE_COLOUR = "#B8BCC4"
 
 

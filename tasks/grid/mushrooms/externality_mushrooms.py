@@ -13,8 +13,9 @@ variant     in the source
 all         maps are others, of the same size and structure
 melting_pot agents move one after another in a random order, and chains only follow who is drawn earlier; agents can zap
             while they digest; who is zapped a second time is removed one step later; of two spores on one cell the
-            later one wins (here one is drawn); an episode ends by chance at steps 1099, 1199, ... (here 1000, 1100,
-            ...); the text at the head of the configuration has other numbers than the code, of digestion and spoiling
+            later one wins (here blue before green before red); an episode ends by chance at steps 1099, 1199, ... (here
+            1000, 1100, ...); agents see how far their own beam has cooled down (here everybody sees whose cannot be
+            fired); the text at the head of the configuration has other numbers than the code, of digestion and spoiling
 socialjax   spores become mushrooms one step later; red ones come from orange ones, too; nothing grows again on the
             cells of the first mushrooms; orange ones cost 0.2 whatever the number of agents; rewards are multiplied by
             the number of agents; an agent that was zapped is seen on its old cell for one step more; nobody starts
@@ -39,7 +40,7 @@ from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
 from benchmarl_reciprocator.tasks.grid.mushrooms.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.mushrooms.rules import (
     COLOURS,
-    FROZEN_COLOUR,
+    MARKS,
     SPROUTING,
     THINGS,
     VARIANTS,
@@ -66,7 +67,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
     by all others, and -1 for an orange one shared by all.
 
     Who has eaten is frozen for as long as it digests, and everybody sees that. Mushrooms grow from spores alone, on any
-    cell but floor. Where there is zapping, each agent knows how far its beam has cooled down, 1 if it can be fired.
+    cell but floor. Where there is zapping, everybody sees whose beam is cooling down.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -93,8 +94,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
             start=START,
             floors=FLOORS,
             info=COLOURS,
-            marks={"frozen": FROZEN_COLOUR},
-            n_numbers=int(rules.zap_length > 0),
+            marks=MARKS if rules.zap_length else {"frozen": MARKS["frozen"]},
             **kwargs,
         )
         self.ground = self.grid.cells("M" + SPAWN)
@@ -111,6 +111,12 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         self._sprouting = has.unsqueeze(-1) * torch.tensor(SPROUTING, device=device).unsqueeze(1)
         # By number of thing: steps until it spoils, 0 for never. The last is that of nothing nowhere.
         self._lifetimes = torch.tensor([0] * self._edible + list(rules.lifetime) + [0], device=device)
+        # What a mushroom of each colour pays to all, and what to its eater beside that.
+        blue = rules.blue_reward / (n_agents - 1)
+        self._own = torch.tensor([rules.red_reward, 0, -blue, 0], device=device)
+        self._shared = torch.tensor(
+            [0, rules.green_reward / n_agents, blue, -rules.orange_cost / n_agents], device=device
+        )
         self.spoils = torch.full(self.things.shape, NEVER, device=device)
         self.warned = torch.full_like(self.cells, NEVER)
         self.age = torch.zeros(self.batch_size, dtype=torch.long, device=device)
@@ -126,9 +132,6 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         if things is not None:
             self._date(torch.ones(self.batch_size, dtype=torch.bool, device=self.device))
 
-    def numbers(self) -> Tensor:
-        return 1 - self.wait("zap").unsqueeze(-1) / (self.rules.zap_cooldown + 1)
-
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         under = self.things.gather(1, self.cells)
         eats = under >= self._edible
@@ -140,10 +143,12 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         self.frozen[row, eater] = torch.maximum(self._digestion[colour], self.frozen[row, eater])
         if self.rules.zap_length:
             self._strike()
+            self.marks["cooling"] = self.wait("zap") > 0
         if any(self.rules.lifetime):
             self.things.masked_fill_(self.spoils == self.age.unsqueeze(-1), 0)
         if len(row):
-            self._kill_reds(row[colour == ORANGE])
+            if self.rules.orange_kills:
+                self._kill_reds(row[colour == ORANGE])
             self._sprout(row, colour, free)
         self.age = self.age + 1
         eaten = (under.unsqueeze(-1) == self._colours + self._edible).float()
@@ -157,11 +162,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
 
     def _payoffs(self, eaten: Tensor) -> Tensor:
         """Rewards ``[B, N]`` for what was eaten, by colour, float ``[B, N, 4]``."""
-        rules, n_agents = self.rules, self.n_agents
-        red, green, blue, orange = eaten.unbind(-1)
-        others_blue = blue.sum(-1, keepdim=True) - blue
-        shared = rules.green_reward * green.sum(-1, keepdim=True) - rules.orange_cost * orange.sum(-1, keepdim=True)
-        return rules.red_reward * red + shared / n_agents + rules.blue_reward * others_blue / (n_agents - 1)
+        return eaten @ self._own + (eaten.sum(-2) @ self._shared).unsqueeze(-1)
 
     def _strike(self) -> None:
         """Let zapping beams destroy mushrooms, freeze agents and, a second time, take them out of the world."""
@@ -209,32 +210,15 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         meal, _, kind = (self.random(*chances.shape) < chances).nonzero(as_tuple=True)
         order, row, kind = free[meal].cumsum(-1), row[meal], kind + self._edible
         count = order[:, -1:]
-        cell = torch.searchsorted(order, (self.random(len(row), 1) * count).long() + 1).squeeze(-1) + ground.start
-        # Of several on one cell the one that draws the largest number stays.
-        drawn = torch.randint(2**40, kind.shape, generator=self._generator, device=self.device)
-        key = row * (self.grid.nowhere + 1) + cell
-        stays = first_of(key, drawn) & (count.squeeze(-1) > 0)
-        row, cell, kind = row[stays], cell[stays], kind[stays]
-        nobody = self._standing[row, cell] == 0
-        row, cell, kind = row[nobody], cell[nobody], kind[nobody]
-        self.things[row, cell] = kind.to(self.things.dtype)
-        lifetimes = self._lifetimes[kind]
-        self.spoils[row, cell] = torch.where(lifetimes > 0, self.age[row] + lifetimes, NEVER)
-
-
-def first_of(keys: Tensor, drawn: Tensor) -> Tensor:
-    """Whether each entry has the largest number among those with the same key: boolean ``[E]``.
-
-    Args:
-        keys (Tensor): integers, ``[E]``.
-        drawn (Tensor): integers that differ, ``[E]``.
-    """
-    order = drawn.argsort()
-    order = order[keys[order].argsort(stable=True)]
-    ordered = keys[order]
-    last = torch.ones_like(ordered, dtype=torch.bool)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    return torch.empty_like(last).scatter_(0, order, last)
+        fallen = torch.searchsorted(order, (self.random(len(row), 1) * count).long() + 1).squeeze(-1)
+        place = row * self.things.shape[1] + fallen.clamp(max=free.shape[-1] - 1) + ground.start
+        lives = (count.squeeze(-1) > 0) & (self._standing.take(place) == 0)
+        kinds = (kind * lives).to(self.things.dtype)
+        # On these cells lies nothing, 0, but what has just fallen.
+        self.things.view(-1).scatter_reduce_(0, place, kinds, "amax")
+        lifetimes = self._lifetimes[self.things.take(place).clamp(min=0).long()]
+        until = torch.where(lifetimes > 0, self.age[row] + lifetimes, NEVER)
+        self.spoils.put_(place, torch.where(lives, until, self.spoils.take(place)))
 
 
 @dataclass
@@ -294,7 +278,6 @@ class TaskConfig(GridWorldOptions):
             observation=self.observation,
             things=tuple(THINGS),
             beams={"zap": rules.zap_beam(ZAP_COLOUR)} if zaps else {},
-            marks=("frozen",),
-            numbers=("ready",) if zaps else (),
+            marks=tuple(MARKS) if zaps else ("frozen",),
         )
         return {name: partial(make, scene) for name, make in PLAYERS.items()}

@@ -12,7 +12,8 @@ from benchmarl_reciprocator.tasks.options import check_option
 
 THINGS = {"red": "#C8322B", "green": "#4C9F38", "blue": "#2F6FDE", "orange": "#E8862E"}
 COLOURS = tuple(THINGS)
-FROZEN_COLOUR = "#9FB8C8"
+# What else everybody sees of agents: who digests or is frozen, and whose beam cannot be fired yet.
+MARKS = {"frozen": "#9FB8C8", "cooling": "#B0B4BA"}
 # Probability that a spore of a mushroom of each colour becomes one of each, both in the order of COLOURS.
 SPROUTING = ((0.25, 0.0, 0.0, 0.0), (0.25, 0.4, 0.0, 0.0), (0.25, 0.4, 0.6, 0.0), (0.0, 0.0, 0.0, 1.0))
 
