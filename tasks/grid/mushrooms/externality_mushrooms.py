@@ -104,7 +104,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         device = self.device
         self._edible = self.things_named[COLOURS[0]]
         self._digestion = torch.tensor(rules.digestion, device=device)
-        self._colours = torch.arange(len(COLOURS), device=device)
+        self._kinds = torch.arange(len(COLOURS), device=device)
         # By colour and number of a spore: the probability that it becomes a mushroom of each colour.
         spore = torch.arange(max(*rules.spores, 1), device=device)
         has = (spore < torch.tensor(rules.spores, device=device).unsqueeze(-1)).float()
@@ -151,7 +151,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
                 self._kill_reds(row[colour == ORANGE])
             self._sprout(row, colour, free)
         self.age = self.age + 1
-        eaten = (under.unsqueeze(-1) == self._colours + self._edible).float()
+        eaten = (under.unsqueeze(-1) == self._kinds + self._edible).float()
         return self._payoffs(eaten), dict(zip(COLOURS, eaten.unbind(-1)))
 
     def _date(self, where: Tensor) -> None:
@@ -205,7 +205,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
             chances = chances * (tried - tried_before <= rules.spore_limit)
         if rules.crowd_limit:
             lying = self.things[row, ground].unsqueeze(-1)
-            standing = (lying == self._colours + self._edible).sum(1, keepdim=True)
+            standing = (lying == self._kinds + self._edible).sum(1, keepdim=True)
             chances = chances * (standing <= rules.crowd_limit)
         meal, _, kind = (self.random(*chances.shape) < chances).nonzero(as_tuple=True)
         order, row, kind = free[meal].cumsum(-1), row[meal], kind + self._edible
