@@ -38,13 +38,12 @@ from benchmarl_reciprocator.commands.arguments import (
 from benchmarl_reciprocator.commands.task_arguments import add_task, chosen_task
 from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.sections import Measured, Paragraph, Section, Table, write_sections
-from benchmarl_reciprocator.tasks.grid.players import GridPlayers
-from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 from benchmarl_reciprocator.tasks.options import bad_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 NAME = "self_interest_level"
-COOPERATORS, DEFECTORS = ("cooperate", "all_c"), ("greedy", "all_d")
+# As games name their players, by whether these cooperate
+KINDS = {True: ("cooperate", "all_c"), False: ("defect", "greedy", "all_d")}
 RESAMPLES = 1000
 ROUND, MIXTURES = "one round, exactly", "scripted play"
 READS = """
@@ -124,20 +123,13 @@ def _returns(task: SocialDilemmaClass, cooperators: int, n_agents: int, episodes
     """Returns ``[E, N]`` of a population whose first agents cooperate."""
     env = task.options.make_env(num_envs=episodes, device="cpu", seed=seed)
     cooperates = [seat < cooperators for seat in range(n_agents)]
-    if isinstance(env, GridWorldEnv):
-        names = ["cooperate" if one else "defect" for one in cooperates]
-        played = env.rollout(env.max_steps, GridPlayers(env, names, seed=seed))
-        return returns(played, torch.ones(played.shape, dtype=torch.bool))
     players = task.players()
-    kinds = {kind: next((players[name] for name in names if name in players), None) for kind, names in _KINDS.items()}
+    kinds = {kind: next((players[name] for name in names if name in players), None) for kind, names in KINDS.items()}
     if None in kinds.values():
         must_be = "a matrix game with an action that cooperates, or a game with scripted cooperators and defectors"
         raise bad_option("task", task.name.lower(), must_be)
     makers: dict[bool, Any] = kinds
     return returns(*play(env, [ScriptedAgent(makers[one]()) for one in cooperates]))
-
-
-_KINDS = {True: COOPERATORS, False: DEFECTORS}
 
 
 def _with_interval(own: Tensor, others: Tensor) -> Measured:
