@@ -23,7 +23,7 @@ from benchmarl_reciprocator.commands.arguments import (
     run_command,
     show_meetings,
 )
-from benchmarl_reciprocator.evaluation.tournament import STRATEGIES, tournament
+from benchmarl_reciprocator.evaluation.tournament.tournament import STRATEGIES, tournament
 
 READS = """
 checkpoints, or folders that hold them: of a suite, of BenchMARL's commands or of single experiments

@@ -30,7 +30,7 @@ from benchmarl_reciprocator.evaluation.provenance import add_setting
 from benchmarl_reciprocator.evaluation.records import digest_of, earlier_record, slug, write_json
 from benchmarl_reciprocator.evaluation.reports.measured import MeasuredMeetings
 from benchmarl_reciprocator.evaluation.sections import write_sections
-from benchmarl_reciprocator.evaluation.tournament_sections import tournament_sections
+from benchmarl_reciprocator.evaluation.tournament.sections import tournament_sections
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv, MatrixGameOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass

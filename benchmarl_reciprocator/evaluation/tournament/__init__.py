@@ -1,0 +1,1 @@
+"""Trained agents in round robins with the strategies of the Axelrod library."""
