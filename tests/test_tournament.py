@@ -16,7 +16,7 @@ from benchmarl_reciprocator.agents.agent import ScriptedAgent  # noqa: E402
 from benchmarl_reciprocator.agents.play import play, returns  # noqa: E402
 from benchmarl_reciprocator.agents.trained import load_agents  # noqa: E402
 from benchmarl_reciprocator.commands import tournament as command  # noqa: E402
-from benchmarl_reciprocator.evaluation import tournament  # noqa: E402
+from benchmarl_reciprocator.evaluation.tournament import tournament  # noqa: E402
 from benchmarl_reciprocator.evaluation.pairings import meet  # noqa: E402
 from benchmarl_reciprocator.evaluation.sections import read_sections  # noqa: E402
 
