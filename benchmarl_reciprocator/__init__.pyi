@@ -80,6 +80,8 @@ from .tasks.grid.cleanup import CleanupEnv as CleanupEnv
 from .tasks.grid.cleanup import CleanupRules as CleanupRules
 from .tasks.grid.harvest import HarvestEnv as HarvestEnv
 from .tasks.grid.harvest import HarvestRules as HarvestRules
+from .tasks.grid.matrix_world.game import InTheMatrixEnv as InTheMatrixEnv
+from .tasks.grid.matrix_world.rules import MatrixWorldRules as MatrixWorldRules
 from .tasks.grid.metrics import grid_metrics as grid_metrics
 from .tasks.grid.options import GridWorldOptions as GridWorldOptions
 from .tasks.grid.rules import Beam as Beam
