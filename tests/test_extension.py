@@ -159,6 +159,8 @@ COMMANDS = [
         *SHORT[3:],
     ],
     ["best_fixed_policy.py", "--generations", "1", "--candidates", "4", "--draws", "1", "--final-draws", "2"],
+    ["benchmarks/grid_games.py", "harvest", "--num-envs", "2", "--steps", "2", "--rounds", "1", "--results", "games"],
+    ["benchmarks/published_sizes.py", "--output", "sizes.md", "--presets", "stag_hunt", "--algorithms", "ippo"],
     ["benchmarks/speed.py", "--results", "speed", "--only", "grid worlds", "--seconds", "0.01"],
 ]
 # Tasks that a script registers are known in its process alone.

@@ -23,7 +23,7 @@ from options import cell, head_comment, merged, sections_of, tables
 from PIL import Image
 
 import benchmarl_reciprocator
-from benchmarl_reciprocator import SocialDilemmaClass, register
+from benchmarl_reciprocator import MatrixGameEnv, SocialDilemmaClass, register
 from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.yaml import options_in_yaml_of, yaml_of
 from benchmarl_reciprocator.commands.cli import commands
@@ -94,8 +94,8 @@ def task_pages(name: str) -> Pages:
     env = options.make_env(num_envs=2, device="cpu", seed=0)
     module = inspect.getmodule(type(options))
     title = as_markdown(inspect.getdoc(module) or name)
-    first, _, more = title.partition("\n\n")
-    parts = [f"# {title_of(name)}\n\n{first}\n", _how_to_start(name)]
+    more = title.partition("\n\n")[2]
+    parts = [f"# {title_of(name)}\n\n{_about(options)}\n", _how_to_start(name)]
     picture = _picture(env)
     made: Pages = {}
     if picture is not None:
@@ -103,9 +103,8 @@ def task_pages(name: str) -> Pages:
         parts.append(f"![The first step of {name.replace('_', ' ')}]({name}.png){{ .picture }}\n")
     parts.append(f"## In short\n\n{_facts(task, env)}\n")
     parts += ["## Rules\n", more, _rules_in(type(options)), _note("tasks", name)]
-    payoffs = getattr(env, "payoffs", None)
-    if isinstance(payoffs, torch.Tensor) and payoffs.ndim == 3 and max(payoffs.shape) <= 6:
-        parts.append(_payoff_table(payoffs))
+    if isinstance(env, MatrixGameEnv) and env.payoffs.ndim == 3 and max(env.payoffs.shape) <= 6:
+        parts.append(_payoff_table(env.payoffs))
     parts.append(_described(type(env)))
     parts.append(f"## Options\n\n{_options_of_task(name, task)}")
     parts.append(f"## Measures\n\n{_measures(task, env)}")
@@ -120,7 +119,7 @@ def index_of_tasks() -> str:
     rows = []
     for name in tasks():
         task = _task(name)
-        about = _first_sentence(inspect.getmodule(type(task.options)))
+        about = _about(task.options)
         measure = task.cooperation
         players = ", ".join(f"`{player}`" for player in task.players()) or "-"
         rows.append(f"| [`{name}`]({name}.md) | {cell(about)} | {measure.label if measure else '-'} | {players} |")
@@ -144,6 +143,14 @@ def index_of_tasks() -> str:
 def _task(name: str) -> SocialDilemmaClass:
     task = task_config_registry[f"{SocialDilemmaClass.env_name()}/{name}"].get_from_yaml()
     return task.for_algorithm(needs_joint_group=False)
+
+
+def _about(options: Any) -> str:
+    """What a game is in a sentence or two: its module says it, or the class of its environments, where the module says
+    that it makes a task of those.
+    """
+    said = _first_paragraph(inspect.getmodule(type(options)))
+    return _first_paragraph(type(options.make_env(1, "cpu", 0))) if re.search(r"\bas (a|one) task\b", said) else said
 
 
 def _how_to_start(name: str) -> str:

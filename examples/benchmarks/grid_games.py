@@ -3,7 +3,7 @@
     python examples/benchmarks/grid_games.py in_the_matrix --n-agents 4 --override variant=arena
 
 Both play at random, one after the other in every round, so that what else the machine does weighs on both. Writes
-``examples/results/games/speed_<game>.json``.
+``speed_<game>.json`` into ``examples/results/games``, or into the folder ``--results``.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=256, help="number of environments")
     parser.add_argument("--steps", type=int, default=60, help="of a round")
     parser.add_argument("--rounds", type=int, default=9, help="how often both are measured")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for what comes out")
     parser.add_argument("--override", nargs="*", default=[], help="options of the game, such as variant=arena")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,8 +79,8 @@ def main() -> None:
         "agent_steps_per_second": {name: round(rate) for name, rate in rates.items()},
         "ratio_to_cleanup": round(ratio, 3),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"speed_{arguments.game}.json").write_text(json.dumps(found, indent=2) + "\n")
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / f"speed_{arguments.game}.json").write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 
