@@ -68,7 +68,17 @@ def test_every_game_has_scenarios_that_can_be_played_and_a_reference() -> None:
         assert max(content["returns"].values()) > min(content["returns"].values())
     roles = {(scenario.task, scenario.role) for scenario in found}
     counts = Counter(scenario.task for scenario in found)
-    for task in ("prisoners_dilemma", "public_goods", "coins", "cleanup", "harvest", "shared_pasture", "stag_hunt"):
+    for task in (
+        "prisoners_dilemma",
+        "public_goods",
+        "coins",
+        "cleanup",
+        "harvest",
+        "shared_pasture",
+        "stag_hunt",
+        "negotiation",
+        "fishery",
+    ):
         assert {(task, VISITOR), (task, RESIDENT)} <= roles and counts[task] >= 3
 
 
