@@ -37,7 +37,7 @@ from benchmarl_reciprocator.commands.arguments import (
 )
 from benchmarl_reciprocator.commands.task_arguments import add_task, chosen_task
 from benchmarl_reciprocator.evaluation.provenance import add_setting
-from benchmarl_reciprocator.evaluation.sections import Measured, Paragraph, Section, Table, write_sections
+from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Paragraph, Section, Table, write_sections
 from benchmarl_reciprocator.tasks.options import bad_option
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -79,8 +79,11 @@ def work(arguments: argparse.Namespace) -> None:
     else:
         how = f"{MIXTURES}, {arguments.episodes} episodes of each population, 95% bootstrap intervals"
         drawn = torch.stack(_of_scripted_play(task, arguments.episodes, arguments.seed))
-        levels = {"whatever others do": slice(None), "where all others cooperate": slice(-1, None)}
-        measured = {name: _with_interval(*drawn[..., which]) for name, which in levels.items()}
+        # The last effects are those beside cooperators alone.
+        measured = {
+            "whatever others do": _with_interval(*drawn),
+            "where all others cooperate": _with_interval(*drawn[..., -1:]),
+        }
         own, others = drawn[:, 0]
     sweep = []
     for share in torch.linspace(0, 1, arguments.steps + 1).tolist():
@@ -139,9 +142,8 @@ def _with_interval(own: Tensor, others: Tensor) -> Measured:
 
 
 def _sections(task: str, how: str, measured: dict[str, Measured], sweep: list[dict[str, float]]) -> list[Section]:
-    levels = Table(
-        ["self-interest level", "of the reward that is kept"], [[name, one] for name, one in measured.items()]
-    )
+    found: list[list[Cell]] = [[name, one] for name, one in measured.items()]
+    levels = Table(["self-interest level", "of the reward that is kept"], found)
     note = (
         f"The largest share of its own reward that an agent can keep, sharing the rest among the others, so that "
         f"cooperating pays no less than defecting ({how}). 1: no dilemma; -: none does."
