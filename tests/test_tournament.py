@@ -16,9 +16,9 @@ from benchmarl_reciprocator.agents.agent import ScriptedAgent  # noqa: E402
 from benchmarl_reciprocator.agents.play import play, returns  # noqa: E402
 from benchmarl_reciprocator.agents.trained import load_agents  # noqa: E402
 from benchmarl_reciprocator.commands import tournament as command  # noqa: E402
-from benchmarl_reciprocator.evaluation.tournament import tournament  # noqa: E402
 from benchmarl_reciprocator.evaluation.pairings import meet  # noqa: E402
 from benchmarl_reciprocator.evaluation.sections import read_sections  # noqa: E402
+from benchmarl_reciprocator.evaluation.tournament import tournament  # noqa: E402
 
 
 def task_of(name: str, **options: object):

@@ -148,6 +148,6 @@ def _sections(task: str, how: str, measured: dict[str, Measured], sweep: list[di
         f"The largest share of its own reward that an agent can keep, sharing the rest among the others, so that "
         f"cooperating pays no less than defecting ({how}). 1: no dilemma; -: none does."
     )
-    rows = [[f"{row['self_interest']:.2f}", Measured(row["least_gain"], digits=3)] for row in sweep]
+    rows: list[list[Cell]] = [[f"{row['self_interest']:.2f}", Measured(row["least_gain"], digits=3)] for row in sweep]
     by_share = Table(["share that is kept", "what cooperating gains, in the worst case"], rows)
     return [Section(f"Self-interest level: {task}", [Paragraph(note), levels, by_share])]

@@ -1,4 +1,4 @@
-"""Coins (the Coin Game): agents on a torus take coins, and whoever takes the coin of another costs its owner a penalty."""
+"""Coins (the Coin Game): agents on a torus take coins; whoever takes the coin of another costs its owner a penalty."""
 
 from __future__ import annotations
 
