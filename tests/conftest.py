@@ -65,8 +65,10 @@ def small_experiment(tmp_path: Path):
     """Makes experiments of two short iterations from further overrides, in ``tmp_path``."""
 
     def make(*overrides: str, preset: str | None = "prisoners_dilemma", **kwargs) -> Experiment:
-        # Learners alone, unless a test says otherwise: some presets have co-players.
-        chosen = [f"+preset={preset}", "co_players.share=0"] if preset is not None else ["experiment=social_dilemmas"]
+        # Learners alone, each with a policy of its own, unless a test says otherwise: some presets have co-players, and
+        # one policy in every seat.
+        plain = [f"+preset={preset}", "co_players.share=0", "++tuning.share_policy=false"]
+        chosen = plain if preset is not None else ["experiment=social_dilemmas"]
         return load_experiment([*chosen, *SMALL, f"experiment.save_folder={tmp_path}", *overrides], **kwargs)
 
     return make
@@ -93,7 +95,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two populations of the prisoner's dilemma, two seeds each."""
     folder = tmp_path_factory.mktemp("checkpoints")
     for seed in (0, 1):
-        saved_run(folder, "Recip", seed, "algorithm=reciprocator", "+preset=prisoners_dilemma")
+        saved_run(
+            folder, "Recip", seed, "algorithm=reciprocator", "+preset=prisoners_dilemma", "tuning.share_policy=false"
+        )
         saved_run(folder, "Mixed", seed, "algorithm=mixed", "+preset=prisoners_dilemma")
     return folder
 

@@ -280,7 +280,7 @@ def test_help_names_the_suites(capsys: pytest.CaptureFixture) -> None:
     assert benchmark.main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert "suite=quick" in printed
-    assert "matrix_games, paper, quick" in printed
+    assert {"matrix_games", "paper", "quick"} <= set(printed.replace(",", " ").split())
     assert "reads:" in printed and "writes:" in printed
 
 
@@ -305,7 +305,7 @@ def test_a_suite_of_another_package_is_listed_and_run(
     snowy: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert benchmark.main(["--help"]) == 0
-    assert f"quick, sequential_dilemmas, {snowy}, " in capsys.readouterr().out
+    assert snowy in capsys.readouterr().out.replace(",", " ").split()
     assert here(tmp_path / FOLDER, [f"suite={snowy}", *TINY, f"{ITERATIONS}=1"]) == 0
     assert len(records(tmp_path / FOLDER)) == 1
 

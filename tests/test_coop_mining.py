@@ -150,7 +150,7 @@ def test_rare_events_are_independent_trials(chance: float) -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.zeros(100)
     for _ in range(200):
-        found = rare_events(1000, chance, generator)
+        found = rare_events(1000, chance, generator, torch.device("cpu"))
         found = found[found < 1000]
         assert len(found.unique()) == len(found)
         counts += torch.bincount(found // 10, minlength=100)

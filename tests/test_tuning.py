@@ -35,7 +35,7 @@ def algorithm(config: DictConfig) -> object:
 
 @pytest.mark.parametrize("name", sorted(algorithm_config_registry))
 def test_where_nothing_is_tuned_every_algorithm_is_as_its_yaml_has_it(name: str, composed) -> None:
-    config = algorithm(composed(f"algorithm={name}", "+preset=prisoners_dilemma"))
+    config = algorithm(composed(f"algorithm={name}", "+preset=stag_hunt"))
     assert config == algorithm_config_registry[name].get_from_yaml()
 
 

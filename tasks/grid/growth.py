@@ -26,7 +26,7 @@ class RareGrowthEnv(GridWorldEnv):
         if total == 0:
             return
         width, trials = self.things.shape[1], self.things.shape[0] * size
-        found = rare_events(trials, total, self._generator)
+        found = rare_events(trials, total, self._generator, self.device)
         # Nowhere is no free cell, and stands in for none.
         place = torch.where(found < trials, found + found // size * (width - size) + cells.start, self.grid.nowhere)
         lying = self.things.take(place)
@@ -41,7 +41,7 @@ class RareGrowthEnv(GridWorldEnv):
         self.things.put_(place, torch.where(free, kinds, lying))
 
 
-def rare_events(trials: int, chance: float, generator: torch.Generator) -> Tensor:
+def rare_events(trials: int, chance: float, generator: torch.Generator, device: torch.device) -> Tensor:
     """Which of so many independent trials succeed: their numbers from 0, in ascending order, and then numbers from
     ``trials`` on, ``[K]``, where ``K`` does not depend on chance.
 
@@ -50,14 +50,15 @@ def rare_events(trials: int, chance: float, generator: torch.Generator) -> Tenso
     Args:
         trials (int): number of trials.
         chance (float): probability of success of each, above 0.
-        generator (torch.Generator): draws, and tells the device.
+        generator (torch.Generator): draws.
+        device (torch.device): where it is.
     """
     expected = trials * chance
     # In no more than one of 10^20 calls would more succeed.
     draws = min(trials, math.ceil(expected + 10 * math.sqrt(expected) + 20))
     if chance >= 1:
-        return torch.arange(trials, device=generator.device)
-    uniform = torch.rand(draws, generator=generator, dtype=torch.float64, device=generator.device)
+        return torch.arange(trials, device=device)
+    uniform = torch.rand(draws, generator=generator, dtype=torch.float64, device=device)
     # The logarithm of a number in (0, 1] is finite.
     failures = torch.log1p(-uniform).div_(math.log1p(-chance)).floor_()
     return failures.add_(1).cumsum_(0).sub_(1).clamp_(max=trials).long()
