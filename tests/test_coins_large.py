@@ -179,7 +179,8 @@ def test_tit_for_tat_knows_where_its_coins_were(actions: str, view: int, behind:
 
 
 def test_measures() -> None:
-    info = {"own_coins": [3.0, 1.0], "others_coins": [0.0, 3.0], "lost_coins": [3.0, 0.0], "zaps": [0, 0], "out": [0, 0]}
+    coins = {"own_coins": [3.0, 1.0], "others_coins": [0.0, 3.0], "lost_coins": [3.0, 0.0]}
+    info = {**coins, "zaps": [0.0, 0.0], "out": [0.0, 0.0]}
     agents = {name: torch.tensor(values, dtype=torch.float).view(1, 1, 2, 1) for name, values in info.items()}
     after = TensorDict({"agents": TensorDict({"info": TensorDict(agents, [1, 1, 2])}, [1, 1])}, [1, 1])
     episode = TensorDict({"agents": TensorDict({}, [1, 1]), "next": after}, [1, 1])
@@ -207,7 +208,7 @@ def test_the_smallest_and_the_largest_board_of_melting_pot(size: int) -> None:
 
 
 def test_a_picture_has_the_colours_of_owners() -> None:
-    picture = put(make_env(), {(1, 5): 0, (1, 6): 1}, (1, 2, EAST), (1, 8 - 1, WEST)).render()
+    picture = put(make_env(), {(1, 5): 0, (1, 6): 1}, (1, 2, EAST), (1, 7, WEST)).render()
     assert picture.shape == (9 * 24, 9 * 24, 3)
     first, second = (picture[24 + 12, column * 24 + 12] for column in (5, 6))
     assert first[2] > first[0] and second[0] > second[2]

@@ -161,8 +161,9 @@ def appearances(
     """What a cell looks like to each agent in each orientation, ``[N, 4, codes, C]``.
 
     With ``K`` things, ``M`` beams and ``F`` marks, a code is ``thing + K (beam + (M + 1) pose)``, where beam is 0 for
-    none and pose is 0 for nobody, else ``1 + orientation + 4 (marks + 2^F seat)``, with a binary digit for each mark. Things that belong to seats, from
-    number ``first_of_seats`` on, look like those of the seats after the viewer's own, as agents do.
+    none and pose is 0 for nobody, else ``1 + orientation + 4 (marks + 2^F seat)``, with a binary digit for each mark.
+    Things that belong to seats, from number ``first_of_seats`` on, look like those of the seats after the viewer's own,
+    as agents do.
     """
     n_things, n_beams, looks = len(things), len(beams) + 1, 4 * 2 ** len(marks)
     code = torch.arange(n_things * n_beams * (1 + looks * n_agents))

@@ -4,8 +4,8 @@ In a step all move at once; then each takes the coin on its cell; and coins appe
 grid world: agents see a part of the board and do not share cells. The torus of 3 by 3 cells is
 :mod:`~benchmarl_reciprocator.tasks.coins.game`.
 
-Source of the rules: ``coins`` of Melting Pot (Leibo et al. 2021, arXiv 2107.06857; code of v2.4.0), and ``coin_game`` of
-SocialJax (Guo et al. 2025, arXiv 2503.14576; code of August 2026). What differs in their code:
+Source of the rules: ``coins`` of Melting Pot (Leibo et al. 2021, arXiv 2107.06857; code of v2.4.0), and ``coin_game``
+of SocialJax (Guo et al. 2025, arXiv 2503.14576; code of August 2026). What differs in their code:
 
 =========== ============================================================================================================
 variant     in the source

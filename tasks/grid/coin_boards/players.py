@@ -64,8 +64,9 @@ class TitForTat(CoinBoardPlayer):
     it took itself.
 
     It sees another take its coin if it saw the coin and now sees the other on that cell. So it has to know how it moved
-    itself: among its actions it chooses by an even sequence of its own in place of chance, and it takes for granted
-    that it gets wherever the way was free. Only if another has got there first, it is mistaken for one step.
+    itself: among its actions it chooses by an even sequence of its own in place of chance, and as it goes nowhere but
+    where the way is free, it takes for granted that it gets there. If another has got there first, it is mistaken for
+    one step.
 
     Memory: steps played, its last move, what it is owed, and where its own coins were, ``n`` zeros and ones.
     """
@@ -83,14 +84,10 @@ class TitForTat(CoinBoardPlayer):
         owed = owed + (were_own.gather(1, before) * sight.others).sum(-1)
         chances = torch.where((owed > 0).unsqueeze(-1), self.all_coins(sight), self.own_alone(sight))
         action = self._choose(chances, steps)
-        # Beams and whatever else follows the moves leave it where it is.
+        # Beams leave it where it is.
         move = action.where(action < len(ACTIONS[self.scene.rules.actions]), 0)
-        here = torch.full_like(move, self.own * 4)
-        landing = self._landing.to(move.device)[move, here + sight.heading].unsqueeze(-1)
-        blocked = (sight.where("wall") | sight.others).gather(1, landing).squeeze(-1)
-        turns = landing.squeeze(-1) == self.own
-        move = torch.where(blocked & ~turns, 0, move)
-        takes = sight.where(*self.others).gather(1, landing).squeeze(-1) & (move > 0) & ~turns
+        landing = self._landing.to(move.device)[move, self.own * 4 + sight.heading].unsqueeze(-1)
+        takes = sight.where(*self.others).gather(1, landing).squeeze(-1)
         then = torch.stack([steps + 1, move.to(owed.dtype), owed - takes.to(owed.dtype)], -1)
         probabilities = torch.nn.functional.one_hot(action, len(self.actions)).to(chances.dtype)
         return probabilities, torch.cat([then, sight.where(OWN).to(then.dtype)], -1)

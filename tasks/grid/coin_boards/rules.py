@@ -54,9 +54,7 @@ VARIANTS = {
     ),
     # Guo et al. 2025 (arXiv 2503.14576), github.com/cooperativex/SocialJax, coin_game, individual rewards: 0.0005 for
     # each of two colours. Of 1000 steps the last pays nothing.
-    "socialjax": CoinBoardRules(
-        **_WIDE_VIEW, map="socialjax", max_steps=999, actions="fixed", coin_probability=0.001
-    ),
+    "socialjax": CoinBoardRules(**_WIDE_VIEW, map="socialjax", max_steps=999, actions="fixed", coin_probability=0.001),
 }
 
 
