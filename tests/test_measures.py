@@ -16,6 +16,7 @@ from benchmarl_reciprocator.agents.play import play
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS as COINS
 from benchmarl_reciprocator.tasks.fishery.rules import VARIANTS as FISHERY
 from benchmarl_reciprocator.tasks.grid.cleanup import VARIANTS as CLEANUP
+from benchmarl_reciprocator.tasks.grid.coin_boards.rules import VARIANTS as COIN_BOARDS
 from benchmarl_reciprocator.tasks.grid.gifts.rules import VARIANTS as GIFTS
 from benchmarl_reciprocator.tasks.grid.harvest import VARIANTS as HARVEST
 from benchmarl_reciprocator.tasks.grid.mining.rules import VARIANTS as MINING
@@ -29,6 +30,7 @@ WITHOUT_COOPERATION = ("matching_pennies", "matrix_game", "matrix_meta_game")
 DILEMMAS = [name for name in shipped_tasks() if name not in WITHOUT_COOPERATION]
 VARIANTS = {
     "coins": COINS,
+    "coins_large": COIN_BOARDS,
     "cleanup": CLEANUP,
     "coop_mining": MINING,
     "externality_mushrooms": MUSHROOMS,
@@ -51,6 +53,9 @@ GOLDEN: dict[tuple[str, str | None], tuple[int, float, float]] = {
     ("coins", "pola"): (2, 2.9722, 12.4377),
     ("coins", "loqa"): (2, 2.9722, 12.4377),
     ("coins", "jaxmarl"): (2, 5.8819, 1.3393),
+    ("coins_large", "small"): (1, 3.2596, -3.0026),
+    ("coins_large", "melting_pot"): (1, 2.2684, -19.1044),
+    ("coins_large", "socialjax"): (1, -0.9533, -29.2537),
     ("fishery", "fishery"): (1, 11.2321, -4.6022),
     ("fishery", "cournot"): (1, 9070.1958, -3.2185),
     ("coop_mining", "small"): (1, 2.4524, 14.2974),

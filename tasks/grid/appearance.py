@@ -30,6 +30,8 @@ class Appearance:
         marks (mapping, optional): what else everybody sees of an agent, by name, and its colour.
         n_numbers (int): how many numbers an agent knows beside what it sees.
         numbers_at (int, optional): the place in its window where an image has them; ``None``: everywhere.
+        first_of_seats (int, optional): number of the kind of thing that belongs to the first seat, if things belong to
+            seats: those of the other seats follow.
 
     Attributes:
         beam_unit (int): what a beam adds, over its number.
@@ -48,11 +50,12 @@ class Appearance:
         marks: Mapping[str, str] | None = None,
         n_numbers: int = 0,
         numbers_at: int | None = None,
+        first_of_seats: int | None = None,
     ) -> None:
         self._numbers_at = slice(None) if numbers_at is None else slice(numbers_at, numbers_at + 1)
         self._marks = list(marks or {})
         self.n_numbers = n_numbers
-        table = appearances(n_agents, things, beams, observation, list((marks or {}).values()))
+        table = appearances(n_agents, things, beams, observation, list((marks or {}).values()), first_of_seats)
         if not turns:
             table = table[:, :1]
         self._flat = observation == "flat"
@@ -153,11 +156,14 @@ def appearances(
     beams: Sequence[str],
     observation: str,
     marks: Sequence[str] = (),
+    first_of_seats: int | None = None,
 ) -> Tensor:
     """What a cell looks like to each agent in each orientation, ``[N, 4, codes, C]``.
 
     With ``K`` things, ``M`` beams and ``F`` marks, a code is ``thing + K (beam + (M + 1) pose)``, where beam is 0 for
     none and pose is 0 for nobody, else ``1 + orientation + 4 (marks + 2^F seat)``, with a binary digit for each mark.
+    Things that belong to seats, from number ``first_of_seats`` on, look like those of the seats after the viewer's own,
+    as agents do.
     """
     n_things, n_beams, looks = len(things), len(beams) + 1, 4 * 2 ** len(marks)
     code = torch.arange(n_things * n_beams * (1 + looks * n_agents))
@@ -169,14 +175,21 @@ def appearances(
     seat = (((standing - 1) // looks - viewer) % n_agents).expand(-1, 4, -1)
     facing = ((standing - 1) % 4 - turned).remainder(4).expand(n_agents, -1, -1)
     marked = [((standing - 1) // (4 * 2**number) % 2 * somebody).bool() for number in range(len(marks))]
+    # Of things that belong to seats, the viewer's own is the first.
+    seen = thing.expand(n_agents, 1, -1)
+    if first_of_seats is not None:
+        owner = thing - first_of_seats
+        of_seats = (owner >= 0) & (owner < n_agents)
+        seen = torch.where(of_seats, first_of_seats + (owner - viewer) % n_agents, seen)
     if observation == "rgb":
-        colours = torch.stack([rgb(colour) for colour in things])[thing]
+        colours = torch.stack([rgb(colour) for colour in things])[seen]
         colours = torch.where((beam > 0).unsqueeze(-1), torch.stack([rgb(None), *map(rgb, beams)])[beam], colours)
         agents = torch.stack([rgb(colour) for colour in COLOURS])[seat]
         for has, colour in zip(marked, marks):
             agents = torch.where(has.unsqueeze(-1), (agents + rgb(colour)) / 2, agents)
         return torch.where(somebody.unsqueeze(-1), agents, colours)
-    fixed = torch.cat([one_hot(thing, n_things)[:, 1:], one_hot(beam, n_beams)[:, 1:]], -1)
+    over = one_hot(beam, n_beams)[:, 1:].expand(n_agents, 1, -1, -1)
+    fixed = torch.cat([one_hot(seen, n_things)[..., 1:], over], -1)
     agents = torch.cat([one_hot(seat, n_agents), one_hot(facing, 4)], -1) * somebody.unsqueeze(-1)
     shown = [has.expand(n_agents, 4, -1).unsqueeze(-1) for has in marked]
     return torch.cat([fixed.expand(n_agents, 4, -1, -1), agents, *shown], -1).float()

@@ -63,6 +63,8 @@ class GridWorldEnv(Agents):
         numbers_everywhere (bool): whether an image has them on all cells of its planes, else on the agent's own.
         own_starts (mapping, optional): seats that start, and come back, on cells of their own, by the symbol of these
             cells, which is one of ``start``'s.
+        things_of_seats (sequence of str): a kind of thing for every seat, in their order and that of ``things``. Each
+            agent sees its own first among them, and then those of the seats after it.
         observation (str): ``"image"``, ``"rgb"`` or ``"flat"``.
 
     The other keyword arguments are those of :class:`SocialDilemmaEnv`, whose ``max_steps`` comes from the rules.
@@ -87,6 +89,7 @@ class GridWorldEnv(Agents):
         n_numbers: int = 0,
         numbers_everywhere: bool = True,
         own_starts: Mapping[str, Sequence[int]] | None = None,
+        things_of_seats: Sequence[str] = (),
         observation: str = "image",
         **kwargs: Any,
     ) -> None:
@@ -109,8 +112,9 @@ class GridWorldEnv(Agents):
         beam_colours = [beam.colour for beam in self.beams.values()]
         behind = rules.view // 2 if rules.view_behind is None else rules.view_behind
         own = None if numbers_everywhere else (rules.view - 1 - behind) * rules.view + rules.view // 2
+        of_seats = self.things_named[things_of_seats[0]] if things_of_seats else None
         self._appearance = Appearance(
-            n_agents, self._colours, beam_colours, observation, self._turns, device, marks, n_numbers, own
+            n_agents, self._colours, beam_colours, observation, self._turns, device, marks, n_numbers, own, of_seats
         )
         check_memory(rules.view, n_agents * self._appearance.n_channels, kwargs["num_envs"], device)
         super().__init__(
