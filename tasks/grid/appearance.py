@@ -142,8 +142,8 @@ class Appearance:
             return torch.cat([seen.flatten(-2), numbers.roll(-seat, 1).flatten(1)], -1)
         inside = places < codes.shape[1]
         places = torch.where(inside, places, 0)
-        batch = torch.arange(len(codes), device=codes.device).unsqueeze(-1)
-        seen[..., self._cell_channels :].index_put_((batch, places), numbers * inside.unsqueeze(-1), accumulate=True)
+        on_cells = seen[..., self._cell_channels :]
+        on_cells.scatter_add_(1, places.unsqueeze(-1).expand_as(numbers), numbers * inside.unsqueeze(-1))
         return seen
 
 

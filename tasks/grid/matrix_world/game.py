@@ -100,7 +100,7 @@ class InTheMatrixEnv(GridWorldEnv):
         self.busy[rows] = self._over[rows] = False
 
     def numbers(self) -> Tensor:
-        return torch.cat([self._known, (self.wait(BEAM) == 0).unsqueeze(-1)], -1)
+        return torch.cat([self._known, (self.wait(BEAM) == 0).float().unsqueeze(-1)], -1)
 
     def in_the_way(self) -> Tensor:
         if self.rules.resource_hits == 0:
@@ -119,14 +119,17 @@ class InTheMatrixEnv(GridWorldEnv):
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         before = self.things[:, self.fields].clone() if self.rules.regrowth else None
         found, taken = self._collect()
+        row, shooter, places = self._shots()
         if self.rules.resource_hits:
-            self._hit_resources()
-        rewards, met, cooperates, share_1 = self._interact()
+            self._hit_resources(places)
+        rewards, met, cooperates, share_1 = self._interact(row, shooter, places)
         if before is not None:
             self._grow(before)
         if self.rules.restore:
-            self.restore((self.cells == self.grid.nowhere).all(-1, keepdim=True), self.fields, self.supply)
-        rewards = self._finish(met, rewards)
+            empty = (self.cells == self.grid.nowhere).all(-1, keepdim=True)
+            if empty.any():
+                self.restore(empty, self.fields, self.supply)
+        rewards = self._finish(met > 0, rewards)
         return rewards, {
             "interactions": met,
             "cooperates": cooperates,
@@ -150,46 +153,53 @@ class InTheMatrixEnv(GridWorldEnv):
         self.marks["ready"].logical_or_(found)
         return found, taken
 
-    def _hit_resources(self) -> None:
-        """Count hits, and remove what has had its last."""
-        cells = self.reached(BEAM).flatten(1)
-        resource = self._is_resource(self.things.gather(1, cells))
-        self._hits.scatter_add_(1, cells, resource.int())
-        gone = (self._hits >= self.rules.resource_hits) & self._is_resource(self.things)
-        self.things.masked_fill_(gone, 0)
-        self._hits.masked_fill_(gone, 0)
-
-    def _interact(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Let agents interact that meet: what they get, who does, who has most of class 1, and which share; ``[B, N]``
-        each.
+    def _shots(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Who fires, by environment and seat, ``[S]`` each, and the cells that each beam reaches, as places in the
+        flat table of things, ``[S, width * length]``. Few fire in a step, so that only their beams are looked at.
         """
+        row, shooter = self.fired(BEAM).nonzero(as_tuple=True)
+        cells = self.reached(BEAM).flatten(2)[row, shooter]
+        return row, shooter, cells + row.unsqueeze(-1) * self.things.shape[1]
+
+    def _hit_resources(self, places: Tensor) -> None:
+        """Count hits on the cells that beams reach, and remove what has had its last."""
+        lying = self.things.take(places)
+        resource = self._is_resource(lying)
+        self._hits.put_(places, resource.int(), accumulate=True)
+        hits = self._hits.take(places)
+        gone = resource & (hits >= self.rules.resource_hits)
+        self.things.put_(places, lying.masked_fill_(gone, 0))
+        self._hits.put_(places, hits.masked_fill_(gone, 0))
+
+    def _interact(self, row: Tensor, shooter: Tensor, places: Tensor) -> Tensor:
+        """Let agents interact that meet by these :meth:`_shots`: what they get, who does, who has most of class 1, and
+        which share, ``[4, B, N]``.
+        """
+        outcome = self._owed.new_zeros(4, *self._owed.shape)
         able = self.marks["ready"] & ~self.busy
-        rewards, share_1 = torch.zeros_like(self._owed), torch.zeros_like(self._owed)
-        met, cooperates = torch.zeros_like(able), torch.zeros_like(able)
-        rows = (self.fired(BEAM) & able).any(-1).nonzero().squeeze(-1)
-        if len(rows) == 0:
-            return rewards, met, cooperates, share_1
-        able = able[rows]
-        seats = self.seats_at(self.reached(BEAM).flatten(1))[rows].unflatten(1, (self.n_agents, -1))
-        hit = able.new_zeros(len(rows), self.n_agents, self.n_agents + 1).scatter_(2, seats, True)[..., :-1]
-        hit = hit & able.unsqueeze(-1) & able.unsqueeze(-2)
-        found = hit.flatten(1).any(-1).nonzero().squeeze(-1)
+        seats = self._appearance.seats(self._standing.take(places))
+        hit = able.new_zeros(len(row), self.n_agents + 1).scatter_(1, seats, True)[:, :-1]
+        hit &= able[row] & able[row, shooter].unsqueeze(-1)
+        found = hit.any(-1).nonzero().squeeze(-1)
         if len(found) == 0:
-            return rewards, met, cooperates, share_1
-        rows = rows[found]
-        partner = match(hit[found], self.random(len(rows), self.n_agents, self.n_agents))
-        meets = partner < self.n_agents
-        other = partner.clamp(max=self.n_agents - 1)
-        shares = self.inventories[rows]
-        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1)
-        of_other = shares.gather(1, other.unsqueeze(-1).expand_as(shares))
-        by_table = torch.einsum("bnk,tkl,bnl->bnt", shares, self.payoffs, of_other)
-        rewards[rows] = torch.where(self._seats < other, by_table[..., 0], by_table[..., 1]) * meets
-        met[rows] = meets
-        cooperates[rows] = (shares[..., :1] > shares[..., 1:]).all(-1) & meets
-        share_1[rows] = shares[..., 0] * meets
-        self._known[rows] = torch.where(meets.unsqueeze(-1), of_other, self._known[rows])
-        return rewards, met, cooperates, share_1
+            return outcome
+        rows, number = row[found].unique_consecutive(return_inverse=True)
+        hits = hit.new_zeros(len(rows), self.n_agents, self.n_agents)
+        hits[number, shooter[found]] = hit[found]
+        partner = match(hits, self.random(*hits.shape))
+        # Of both agents of each pair, [P] or [P, K].
+        pair, agent = (partner < self.n_agents).nonzero(as_tuple=True)
+        row, other = rows[pair], partner[pair, agent]
+        shares = self.inventories[row, agent]
+        shares = shares / shares.sum(-1, keepdim=True).clamp_(min=1)
+        of_other = self.inventories[row, other]
+        of_other = of_other / of_other.sum(-1, keepdim=True).clamp_(min=1)
+        by_table = (shares @ self.payoffs * of_other).sum(-1)
+        reward = torch.where(agent < other, by_table[0], by_table[1])
+        cooperates = (shares[:, :1] > shares[:, 1:]).all(-1)
+        outcome[:, row, agent] = torch.stack([reward, torch.ones_like(reward), cooperates, shares[:, 0]])
+        self._known[row, agent] = of_other
+        return outcome
 
     def _grow(self, before: Tensor) -> None:
         """Let resources grow, by what lay on their cells before this step."""
