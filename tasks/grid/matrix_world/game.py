@@ -85,7 +85,9 @@ class InTheMatrixEnv(GridWorldEnv):
         # Of agents: what they carry, and what they know of it, or of their partner's shares while they are frozen,
         # [B, N, K]; whether they are in an interaction, and what they are still to be paid, [B, N].
         self.inventories = torch.full((*self.cells.shape, n_classes), float(rules.initial_inventory), device=device)
-        self._known = self.inventories / 10
+        self._told = torch.ones(*self.cells.shape, n_classes + 1, device=device)
+        self._known = self._told[..., :-1]
+        self._known[:] = self.inventories / 10
         self.busy = torch.zeros_like(self.cells, dtype=torch.bool)
         self._owed = torch.zeros(self.cells.shape, device=device)
         self._over = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=device)
@@ -100,13 +102,15 @@ class InTheMatrixEnv(GridWorldEnv):
         self.busy[rows] = self._over[rows] = False
 
     def numbers(self) -> Tensor:
-        return torch.cat([self._known, (self.wait(BEAM) == 0).float().unsqueeze(-1)], -1)
+        torch.eq(self.wait(BEAM), 0, out=self._told[..., -1])
+        return self._told
 
     def in_the_way(self) -> Tensor:
         if self.rules.resource_hits == 0:
             return self.things
         # To a beam all resources are as one, and the hit that destroys one does not stop it.
-        return self.things.clamp(max=self._first_class).masked_fill_(self._hits >= self.rules.resource_hits - 1, 0)
+        firm = (self._hits - (self.rules.resource_hits - 1)).lt_(0)
+        return firm.mul_(self.things.clamp(max=self._first_class))
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -178,15 +182,13 @@ class InTheMatrixEnv(GridWorldEnv):
         outcome = self._owed.new_zeros(4, *self._owed.shape)
         able = self.marks["ready"] & ~self.busy
         seats = self._appearance.seats(self._standing.take(places))
-        hit = able.new_zeros(len(row), self.n_agents + 1).scatter_(1, seats, True)[:, :-1]
-        hit &= able[row] & able[row, shooter].unsqueeze(-1)
-        found = hit.any(-1).nonzero().squeeze(-1)
-        if len(found) == 0:
+        hits = able.new_zeros(*able.shape, self.n_agents + 1)
+        hits[row.unsqueeze(-1), shooter.unsqueeze(-1), seats] = True
+        hits = hits[..., :-1] & able.unsqueeze(-1) & able.unsqueeze(-2)
+        rows = hits.flatten(1).any(-1).nonzero().squeeze(-1)
+        if len(rows) == 0:
             return outcome
-        rows, number = row[found].unique_consecutive(return_inverse=True)
-        hits = hit.new_zeros(len(rows), self.n_agents, self.n_agents)
-        hits[number, shooter[found]] = hit[found]
-        partner = match(hits, self.random(*hits.shape))
+        partner = match(hits[rows], self.random(len(rows), self.n_agents, self.n_agents))
         # Of both agents of each pair, [P] or [P, K].
         pair, agent = (partner < self.n_agents).nonzero(as_tuple=True)
         row, other = rows[pair], partner[pair, agent]
@@ -243,10 +245,11 @@ def match(hits: Tensor, chance: Tensor) -> Tensor:
     weight = (chance + 1) * hits
     weight = torch.maximum(weight, weight.transpose(1, 2))
     partner = torch.full(hits.shape[:2], n_agents, device=hits.device)
+    seats = torch.arange(n_agents, device=hits.device)
     while True:
         best, whom = weight.max(-1)
         # Pairs that come first for both of them
-        mutual = (best > 0) & (whom.gather(1, whom) == torch.arange(n_agents, device=hits.device))
+        mutual = (best > 0) & (whom.gather(1, whom) == seats)
         if not mutual.any():
             return partner
         partner = torch.where(mutual, whom, partner)
