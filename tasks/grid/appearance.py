@@ -63,7 +63,8 @@ class Appearance:
         _, orientations, self._n_codes, _ = table.shape
         self.n_channels = self._cell_channels + planes
         seats = torch.arange(n_agents, device=device)
-        self._first_code = seats * orientations * self._n_codes
+        self._first_code = (seats * orientations * self._n_codes).int()
+        self._turn_codes = (torch.arange(4, device=device) * self._n_codes).int()
         self.beam_unit = len(things)
         standing_unit = self.beam_unit * (len(beams) + 1)
         self.beam_codes = (torch.arange(len(beams) + 1, device=device) * self.beam_unit).int()
@@ -113,7 +114,7 @@ class Appearance:
         Returns:
             Tensor: ``[B, N, V, C]``, or ``[B, N, V C + M]`` if flat.
         """
-        codes += (self._first_code + turned * self._n_codes).int().unsqueeze(-1)
+        codes += (self._first_code + self._turn_codes.take(turned)).unsqueeze(-1)
         seen = embedding(codes, self._table)
         if numbers is None:
             return seen
@@ -135,7 +136,7 @@ class Appearance:
             Tensor: ``[B, V, C]`` with an agent's numbers on its cell, or flat with all of them at the end, in the order
                 of seats after the agent's own.
         """
-        seen = embedding(codes + self._first_code[seat].int(), self._table)
+        seen = embedding(codes + self._first_code[seat], self._table)
         if numbers is None:
             return seen
         if self._flat:

@@ -92,9 +92,7 @@ def _free_cells(scores: Tensor, cells: slice, number: int) -> Tensor:
     return scores.topk(number).indices + cells.start
 
 
-def _free_cells_for(
-    back: Tensor, taken: Tensor, cells: slice, random: Callable[..., Tensor]
-) -> tuple[Tensor, Tensor]:
+def _free_cells_for(back: Tensor, taken: Tensor, cells: slice, random: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
     """As :meth:`StartCells.come_back`, for agents that share their start cells."""
     scores = random(len(back), cells.stop - cells.start).masked_fill_(taken[:, cells], -1.0)
     number = (back.cumsum(-1) - 1).clamp_(min=0)

@@ -290,6 +290,13 @@ class GridWorldEnv(Agents):
         """
         return self._firing.reached(beam)
 
+    def shots(self, beam: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The beams of that name that are fired in this step, mostly few: in which environments and by which seats,
+        ``[S]`` each, and the cells that each reaches, in ``things.flatten()``: ``[S, width * length]``.
+        """
+        row, seat = self.fired(beam).nonzero(as_tuple=True)
+        return row, seat, self._firing.reach.flatten(2)[row, seat] + row.unsqueeze(-1) * self.things.shape[1]
+
     def in_the_way(self) -> Tensor:
         """What lies on every cell for beams that things stop, ``[B, n + 2]``. A game may let some of it be passed."""
         return self.things

@@ -123,7 +123,7 @@ class InTheMatrixEnv(GridWorldEnv):
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         before = self.things[:, self.fields].clone() if self.rules.regrowth else None
         found, taken = self._collect()
-        row, shooter, places = self._shots()
+        row, shooter, places = self.shots(BEAM)
         if self.rules.resource_hits:
             self._hit_resources(places)
         rewards, met, cooperates, share_1 = self._interact(row, shooter, places)
@@ -157,14 +157,6 @@ class InTheMatrixEnv(GridWorldEnv):
         self.marks["ready"].logical_or_(found)
         return found, taken
 
-    def _shots(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Who fires, by environment and seat, ``[S]`` each, and the cells that each beam reaches, as places in the
-        flat table of things, ``[S, width * length]``. Few fire in a step, so that only their beams are looked at.
-        """
-        row, shooter = self.fired(BEAM).nonzero(as_tuple=True)
-        cells = self.reached(BEAM).flatten(2)[row, shooter]
-        return row, shooter, cells + row.unsqueeze(-1) * self.things.shape[1]
-
     def _hit_resources(self, places: Tensor) -> None:
         """Count hits on the cells that beams reach, and remove what has had its last."""
         lying = self.things.take(places)
@@ -176,7 +168,7 @@ class InTheMatrixEnv(GridWorldEnv):
         self._hits.put_(places, hits.masked_fill_(gone, 0))
 
     def _interact(self, row: Tensor, shooter: Tensor, places: Tensor) -> Tensor:
-        """Let agents interact that meet by these :meth:`_shots`: what they get, who does, who has most of class 1, and
+        """Let agents interact that meet by these :meth:`shots`: what they get, who does, who has most of class 1, and
         which share, ``[4, B, N]``.
         """
         outcome = self._owed.new_zeros(4, *self._owed.shape)
