@@ -4,7 +4,8 @@
 
 Both play at random, one after the other in every round, so that what else the machine does weighs on both. The C
 library keeps what is freed, for both alike: left alone, it returns the memory of large observations to the system in
-some runs, sizes and orders and not in others, which can double the time of a step. Writes ``speed_<game>.json`` into ``examples/results/games``, or into the folder ``--results``.
+some runs, sizes and orders and not in others, which can double the time of a step. Writes ``speed_<game>.json``
+into ``examples/results/games``, or into the folder ``--results``.
 """
 
 from __future__ import annotations
