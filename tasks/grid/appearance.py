@@ -66,7 +66,8 @@ class Appearance:
         _, orientations, self._n_codes, _ = table.shape
         self.n_channels = self._cell_channels + planes
         seats = torch.arange(n_agents, device=device)
-        self._first_code = seats * orientations * self._n_codes
+        self._first_code = (seats * orientations * self._n_codes).int()
+        self._turn_codes = (torch.arange(4, device=device) * self._n_codes).int()
         self.beam_unit = len(things)
         standing_unit = self.beam_unit * (len(beams) + 1)
         self.beam_codes = (torch.arange(len(beams) + 1, device=device) * self.beam_unit).int()
@@ -116,7 +117,7 @@ class Appearance:
         Returns:
             Tensor: ``[B, N, V, C]``, or ``[B, N, V C + M]`` if flat.
         """
-        codes += (self._first_code + turned * self._n_codes).int().unsqueeze(-1)
+        codes += (self._first_code + self._turn_codes.take(turned)).unsqueeze(-1)
         seen = embedding(codes, self._table)
         if numbers is None:
             return seen
@@ -138,15 +139,15 @@ class Appearance:
             Tensor: ``[B, V, C]`` with an agent's numbers on its cell, or flat with all of them at the end, in the order
                 of seats after the agent's own.
         """
-        seen = embedding(codes + self._first_code[seat].int(), self._table)
+        seen = embedding(codes + self._first_code[seat], self._table)
         if numbers is None:
             return seen
         if self._flat:
             return torch.cat([seen.flatten(-2), numbers.roll(-seat, 1).flatten(1)], -1)
         inside = places < codes.shape[1]
         places = torch.where(inside, places, 0)
-        batch = torch.arange(len(codes), device=codes.device).unsqueeze(-1)
-        seen[..., self._cell_channels :].index_put_((batch, places), numbers * inside.unsqueeze(-1), accumulate=True)
+        on_cells = seen[..., self._cell_channels :]
+        on_cells.scatter_add_(1, places.unsqueeze(-1).expand_as(numbers), numbers * inside.unsqueeze(-1))
         return seen
 
 

@@ -106,9 +106,8 @@ class Firing:
         beam = self._beam_of.take(actions)
         if self._cooldowns is not None:
             beam = beam * (self._wait.gather(-1, beam.unsqueeze(-1)).squeeze(-1) == 0)
-            cooler = (self._wait - able.unsqueeze(-1).long()).clamp(min=0)
-            self._wait = cooler.scatter(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
-            self._wait[..., 0] = 0
+            cooler = (self._wait - able.unsqueeze(-1).long()).clamp_(min=0)
+            self._wait = cooler.scatter_(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
         self.fires = beam
         row = (beam * (self._nowhere + 1) + cells) * 4 + facing
         reach = self._rays.index_select(0, row.flatten()).view_as(self.reach)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
@@ -13,6 +14,10 @@ from benchmarl_reciprocator.tasks.grid.world import GridWorldEnv
 
 class RareGrowthEnv(GridWorldEnv):
     """A grid world on whose cells things appear rarely."""
+
+    # Where things grew last, and the places of these cells
+    _growing: slice | None = None
+    _growing_places: Tensor
 
     def grow_rarely(self, cells: slice, chances: Mapping[str, float]) -> None:
         """Let things appear on free cells, where nothing lies and nobody stands, as :meth:`grow` does, with as many
@@ -25,20 +30,28 @@ class RareGrowthEnv(GridWorldEnv):
         size, total = cells.stop - cells.start, sum(chances.values())
         if total == 0:
             return
-        width, trials = self.things.shape[1], self.things.shape[0] * size
-        found = rare_events(trials, total, self._generator, self.device)
-        # Nowhere is no free cell, and stands in for none.
-        place = torch.where(found < trials, found + found // size * (width - size) + cells.start, self.grid.nowhere)
+        trials = self.things.shape[0] * size
+        place = self._places_of(cells).take(rare_events(trials, total, self._generator, self.device))
         lying = self.things.take(place)
         free = (lying | self._standing.take(place)) == 0
         (first, chance), *further = chances.items()
         kinds = torch.full_like(lying, self.things_named[first])
         if further:
-            drawn = self.random(len(found)) * total
+            drawn = self.random(len(place)) * total
             for name, more in further:
                 kinds = torch.where(drawn >= chance, self.things_named[name], kinds)
                 chance += more
         self.things.put_(place, torch.where(free, kinds, lying))
+
+    def _places_of(self, cells: slice) -> Tensor:
+        """Where in ``things.flatten()`` these cells are, by environment and cell; the last is nowhere, which is no free
+        cell and stands in for none: ``[B * cells + 1]``. Made once for the same cells.
+        """
+        if self._growing != cells:
+            places = torch.arange(self.things.numel(), device=self.device).view(self.things.shape)[:, cells]
+            self._growing = cells
+            self._growing_places = F.pad(places.flatten(), (0, 1), value=self.grid.nowhere)
+        return self._growing_places
 
 
 def rare_events(trials: int, chance: float, generator: torch.Generator, device: torch.device) -> Tensor:

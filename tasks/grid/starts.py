@@ -78,18 +78,23 @@ class StartCells:
             tuple[Tensor, Tensor]: a cell for each, and who has none yet, boolean; ``[B, N]`` each. Only seats with
                 start cells of their own can have none.
         """
+        if not self.by_seat:
+            return _free_cells_for(back, taken, self._groups[0][0], random)
         found = torch.zeros(back.shape, dtype=torch.long, device=back.device)
         waits = torch.zeros_like(back)
         for cells, seats in self._groups:
-            of_group = back[:, seats]
-            scores = random(len(back), cells.stop - cells.start).masked_fill(taken[:, cells], -1.0)
-            number = (of_group.cumsum(-1) - 1).clamp(min=0)
-            best = scores.topk(len(seats))
-            found[:, seats] = best.indices.gather(1, number) + cells.start
-            waits[:, seats] = of_group & (best.values.gather(1, number) < 0)
+            found[:, seats], waits[:, seats] = _free_cells_for(back[:, seats], taken, cells, random)
         return found, waits
 
 
 def _free_cells(scores: Tensor, cells: slice, number: int) -> Tensor:
     """The cells with the largest scores ``[B, cells]``: ``[B, number]``."""
     return scores.topk(number).indices + cells.start
+
+
+def _free_cells_for(back: Tensor, taken: Tensor, cells: slice, random: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+    """As :meth:`StartCells.come_back`, for agents that share their start cells."""
+    scores = random(len(back), cells.stop - cells.start).masked_fill_(taken[:, cells], -1.0)
+    number = (back.cumsum(-1) - 1).clamp_(min=0)
+    best = scores.topk(back.shape[1])
+    return best.indices.gather(1, number) + cells.start, back & (best.values.gather(1, number) < 0)

@@ -129,7 +129,6 @@ class GridWorldEnv(Agents):
         landing, facing = move_tables(grid, rules.actions, len(self.actions))
         self._landing, self._turned = landing.flatten().to(device), facing.flatten().to(device)
         self._windows = window_cells(grid, rules.view, behind).flatten(0, 1).to(device)
-        self._layout = grid.layout.flatten().to(device)
         # Where on the map each cell is, [n + 2].
         self._places = torch.full((grid.nowhere + 1,), grid.layout.numel(), device=device)
         self._places[: grid.wall] = (grid.places * torch.tensor([grid.shape[1], 1])).sum(-1).to(device)
@@ -140,6 +139,8 @@ class GridWorldEnv(Agents):
             self.beams, n_moves, grid, self.things_named, batch[0], n_agents, device, len(further_actions)
         )
         self._first_cells = torch.arange(batch[0], device=device).view(-1, 1, 1) * (grid.nowhere + 1)
+        # Where in the flat table of what is seen the whole map is, [B * rows * columns].
+        self._layout = (grid.layout.to(device) + self._first_cells).flatten()
         contents = {**start, SPAWN: None, FLOOR: None}
         first = [self.things_named[contents[symbol] or "nothing"] for symbol in grid.symbols()]
         # By cell, at the start of an episode. Nowhere has not even nothing, which a game might turn into something.
@@ -230,7 +231,7 @@ class GridWorldEnv(Agents):
         return seen.view(*self.cells.shape, *self._appearance.shape(self.rules.view, self.rules.view))
 
     def state(self, first_seat: int = 0) -> Tensor:
-        codes = self._seen.index_select(1, self._layout)
+        codes = self._seen.flatten().index_select(0, self._layout).view(*self.batch_size, -1)
         seen = self._appearance.to_seat(codes, first_seat, self._numbers(), self._places[self.cells])
         return seen.view(*self.batch_size, *self._appearance.shape(*self.grid.shape, self.n_agents))
 
@@ -293,6 +294,13 @@ class GridWorldEnv(Agents):
         ``[B, N, width, length]``, nowhere for no cell.
         """
         return self._firing.reached(beam)
+
+    def shots(self, beam: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The beams of that name that are fired in this step, mostly few: in which environments and by which seats,
+        ``[S]`` each, and the cells that each reaches, in ``things.flatten()``: ``[S, width * length]``.
+        """
+        row, seat = self.fired(beam).nonzero(as_tuple=True)
+        return row, seat, self._firing.reach.flatten(2)[row, seat] + row.unsqueeze(-1) * self.things.shape[1]
 
     def in_the_way(self) -> Tensor:
         """What lies on every cell for beams that things stop, ``[B, n + 2]``. A game may let some of it be passed."""

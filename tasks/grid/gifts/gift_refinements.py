@@ -127,11 +127,12 @@ class GiftRefinementsEnv(RareGrowthEnv):
     def _give(self) -> Tensor:
         """Let gifts change hands, all at once: who gives a token that is refined by it, float ``[B, N]``."""
         # A ray ends at the first agent, so that it meets one at most.
-        receiver = self.seats_at(self.reached("give")).flatten(2).amin(-1)
-        held = self.bags > 0
+        row, giver, places = self.shots("give")
+        receiver = self._appearance.seats(self._standing.take(places)).amin(-1)
+        held = self.bags[row, giver] > 0
         gives = (receiver < self.n_agents) & held.any(-1)
-        row, giver = gives.nonzero(as_tuple=True)
-        receiver, kind = receiver[row, giver], (held[row, giver] * self._first).argmax(-1)
+        row, giver, receiver = row[gives], giver[gives], receiver[gives]
+        kind = (held[gives] * self._first).argmax(-1)
         self.bags[row, giver, kind] -= 1
         self.bags.index_put_((row, receiver, self._becomes[kind]), self._count[kind], accumulate=True)
         self.bags.clamp_(max=self.rules.capacity)

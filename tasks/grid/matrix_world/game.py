@@ -85,7 +85,9 @@ class InTheMatrixEnv(GridWorldEnv):
         # Of agents: what they carry, and what they know of it, or of their partner's shares while they are frozen,
         # [B, N, K]; whether they are in an interaction, and what they are still to be paid, [B, N].
         self.inventories = torch.full((*self.cells.shape, n_classes), float(rules.initial_inventory), device=device)
-        self._known = self.inventories / 10
+        self._told = torch.ones(*self.cells.shape, n_classes + 1, device=device)
+        self._known = self._told[..., :-1]
+        self._known[:] = self.inventories / 10
         self.busy = torch.zeros_like(self.cells, dtype=torch.bool)
         self._owed = torch.zeros(self.cells.shape, device=device)
         self._over = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=device)
@@ -100,13 +102,15 @@ class InTheMatrixEnv(GridWorldEnv):
         self.busy[rows] = self._over[rows] = False
 
     def numbers(self) -> Tensor:
-        return torch.cat([self._known, (self.wait(BEAM) == 0).unsqueeze(-1)], -1)
+        torch.eq(self.wait(BEAM), 0, out=self._told[..., -1])
+        return self._told
 
     def in_the_way(self) -> Tensor:
         if self.rules.resource_hits == 0:
             return self.things
         # To a beam all resources are as one, and the hit that destroys one does not stop it.
-        return self.things.clamp(max=self._first_class).masked_fill_(self._hits >= self.rules.resource_hits - 1, 0)
+        firm = (self._hits - (self.rules.resource_hits - 1)).lt_(0)
+        return firm.mul_(self.things.clamp(max=self._first_class))
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -119,14 +123,17 @@ class InTheMatrixEnv(GridWorldEnv):
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         before = self.things[:, self.fields].clone() if self.rules.regrowth else None
         found, taken = self._collect()
+        row, shooter, places = self.shots(BEAM)
         if self.rules.resource_hits:
-            self._hit_resources()
-        rewards, met, cooperates, share_1 = self._interact()
+            self._hit_resources(places)
+        rewards, met, cooperates, share_1 = self._interact(row, shooter, places)
         if before is not None:
             self._grow(before)
         if self.rules.restore:
-            self.restore((self.cells == self.grid.nowhere).all(-1, keepdim=True), self.fields, self.supply)
-        rewards = self._finish(met, rewards)
+            empty = (self.cells == self.grid.nowhere).all(-1, keepdim=True)
+            if empty.any():
+                self.restore(empty, self.fields, self.supply)
+        rewards = self._finish(met > 0, rewards)
         return rewards, {
             "interactions": met,
             "cooperates": cooperates,
@@ -150,46 +157,43 @@ class InTheMatrixEnv(GridWorldEnv):
         self.marks["ready"].logical_or_(found)
         return found, taken
 
-    def _hit_resources(self) -> None:
-        """Count hits, and remove what has had its last."""
-        cells = self.reached(BEAM).flatten(1)
-        resource = self._is_resource(self.things.gather(1, cells))
-        self._hits.scatter_add_(1, cells, resource.int())
-        gone = (self._hits >= self.rules.resource_hits) & self._is_resource(self.things)
-        self.things.masked_fill_(gone, 0)
-        self._hits.masked_fill_(gone, 0)
+    def _hit_resources(self, places: Tensor) -> None:
+        """Count hits on the cells that beams reach, and remove what has had its last."""
+        lying = self.things.take(places)
+        resource = self._is_resource(lying)
+        self._hits.put_(places, resource.int(), accumulate=True)
+        hits = self._hits.take(places)
+        gone = resource & (hits >= self.rules.resource_hits)
+        self.things.put_(places, lying.masked_fill_(gone, 0))
+        self._hits.put_(places, hits.masked_fill_(gone, 0))
 
-    def _interact(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Let agents interact that meet: what they get, who does, who has most of class 1, and which share; ``[B, N]``
-        each.
+    def _interact(self, row: Tensor, shooter: Tensor, places: Tensor) -> Tensor:
+        """Let agents interact that meet by these :meth:`shots`: what they get, who does, who has most of class 1, and
+        which share, ``[4, B, N]``.
         """
+        outcome = self._owed.new_zeros(4, *self._owed.shape)
         able = self.marks["ready"] & ~self.busy
-        rewards, share_1 = torch.zeros_like(self._owed), torch.zeros_like(self._owed)
-        met, cooperates = torch.zeros_like(able), torch.zeros_like(able)
-        rows = (self.fired(BEAM) & able).any(-1).nonzero().squeeze(-1)
+        seats = self._appearance.seats(self._standing.take(places))
+        hits = able.new_zeros(*able.shape, self.n_agents + 1)
+        hits[row.unsqueeze(-1), shooter.unsqueeze(-1), seats] = True
+        hits = hits[..., :-1] & able.unsqueeze(-1) & able.unsqueeze(-2)
+        rows = hits.flatten(1).any(-1).nonzero().squeeze(-1)
         if len(rows) == 0:
-            return rewards, met, cooperates, share_1
-        able = able[rows]
-        seats = self.seats_at(self.reached(BEAM).flatten(1))[rows].unflatten(1, (self.n_agents, -1))
-        hit = able.new_zeros(len(rows), self.n_agents, self.n_agents + 1).scatter_(2, seats, True)[..., :-1]
-        hit = hit & able.unsqueeze(-1) & able.unsqueeze(-2)
-        found = hit.flatten(1).any(-1).nonzero().squeeze(-1)
-        if len(found) == 0:
-            return rewards, met, cooperates, share_1
-        rows = rows[found]
-        partner = match(hit[found], self.random(len(rows), self.n_agents, self.n_agents))
-        meets = partner < self.n_agents
-        other = partner.clamp(max=self.n_agents - 1)
-        shares = self.inventories[rows]
-        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1)
-        of_other = shares.gather(1, other.unsqueeze(-1).expand_as(shares))
-        by_table = torch.einsum("bnk,tkl,bnl->bnt", shares, self.payoffs, of_other)
-        rewards[rows] = torch.where(self._seats < other, by_table[..., 0], by_table[..., 1]) * meets
-        met[rows] = meets
-        cooperates[rows] = (shares[..., :1] > shares[..., 1:]).all(-1) & meets
-        share_1[rows] = shares[..., 0] * meets
-        self._known[rows] = torch.where(meets.unsqueeze(-1), of_other, self._known[rows])
-        return rewards, met, cooperates, share_1
+            return outcome
+        partner = match(hits[rows], self.random(len(rows), self.n_agents, self.n_agents))
+        # Of both agents of each pair, [P] or [P, K].
+        pair, agent = (partner < self.n_agents).nonzero(as_tuple=True)
+        row, other = rows[pair], partner[pair, agent]
+        shares = self.inventories[row, agent]
+        shares = shares / shares.sum(-1, keepdim=True).clamp_(min=1)
+        of_other = self.inventories[row, other]
+        of_other = of_other / of_other.sum(-1, keepdim=True).clamp_(min=1)
+        by_table = (shares @ self.payoffs * of_other).sum(-1)
+        reward = torch.where(agent < other, by_table[0], by_table[1])
+        cooperates = (shares[:, :1] > shares[:, 1:]).all(-1)
+        outcome[:, row, agent] = torch.stack([reward, torch.ones_like(reward), cooperates, shares[:, 0]])
+        self._known[row, agent] = of_other
+        return outcome
 
     def _grow(self, before: Tensor) -> None:
         """Let resources grow, by what lay on their cells before this step."""
@@ -233,10 +237,11 @@ def match(hits: Tensor, chance: Tensor) -> Tensor:
     weight = (chance + 1) * hits
     weight = torch.maximum(weight, weight.transpose(1, 2))
     partner = torch.full(hits.shape[:2], n_agents, device=hits.device)
+    seats = torch.arange(n_agents, device=hits.device)
     while True:
         best, whom = weight.max(-1)
         # Pairs that come first for both of them
-        mutual = (best > 0) & (whom.gather(1, whom) == torch.arange(n_agents, device=hits.device))
+        mutual = (best > 0) & (whom.gather(1, whom) == seats)
         if not mutual.any():
             return partner
         partner = torch.where(mutual, whom, partner)

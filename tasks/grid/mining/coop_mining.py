@@ -31,7 +31,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from tensordict import TensorDictBase
 from torch import Tensor
 
@@ -123,11 +122,12 @@ class CoopMiningEnv(RareGrowthEnv):
         float ``[B, N]`` each.
         """
         named, nobody = self.things_named, self.n_agents
-        # A ray ends at the first ore, so that it meets one at most; the number of nowhere is the largest.
+        # A ray ends at the first ore, so that it meets one at most; all ores have larger numbers than what else lies.
         reach = self.reached("mine").flatten(2)
         lying = self.things.gather(1, reach.flatten(1)).view_as(reach)
-        cell = reach.masked_fill(lying < named["iron"], self.grid.nowhere).amin(-1)
-        kind = lying.amax(-1)
+        kind, at = lying.max(-1, keepdim=True)
+        cell = reach.gather(-1, at).masked_fill_(kind < named["iron"], self.grid.nowhere).squeeze(-1)
+        kind = kind.squeeze(-1)
         on_iron, on_gold = kind == named["iron"], kind > named["iron"]
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
@@ -142,7 +142,8 @@ class CoopMiningEnv(RareGrowthEnv):
         gold = (mined & (~new | (place + waits < 2))).float()
         # Who has hit it before and does not now is paid once, for the first of the new ones.
         pays = mined & waits & (place == 0) & ~(same & ~new.unsqueeze(-2)).any(-1)
-        gold = F.pad(gold, (0, 1)).scatter_add_(1, before.masked_fill(~pays, nobody), pays.float())[:, :-1]
+        row, seat = pays.nonzero(as_tuple=True)
+        gold.index_put_((row, before[row, seat]), gold.new_ones(()), accumulate=True)
         # Whoever hits nothing writes nothing nowhere. All who hit the same ore write the same.
         half = on_gold & ~mined
         left = torch.where(half, named["hit_gold"], (kind > 0).int() - 1)
