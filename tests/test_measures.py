@@ -72,6 +72,7 @@ GOLDEN: dict[tuple[str, str | None], tuple[int, float, float]] = {
     ("harvest", "melting_pot"): (2, -2.5519, 24.9630),
     ("harvest", "melting_pot_closed"): (2, -13.6124, 11.8766),
     ("harvest", "melting_pot_partnership"): (2, -15.0184, 10.1069),
+    ("in_the_matrix", None): (1, 0.0000, 16.8570),
     ("harvest", "socialjax"): (2, -5.4232, -32.4650),
     ("matching_pennies", None): (1, 4.7708, -7.0389),
     ("matrix_game", None): (1, -26.4151, -7.0389),
