@@ -34,7 +34,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.map import GridMap, shipped_maps
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, mean_over_steps, prefixes
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.grid.players import harvest_players
 from benchmarl_reciprocator.tasks.grid.rules import GridRules, check_probability
@@ -218,7 +218,7 @@ class TaskConfig(GridWorldOptions):
                 was taken); ``apples_left``, mean share of the cells where apples grow that have one.
         """
         metrics = grid_metrics(trajectories, valid, ("apples", "last_apples"))
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             metrics[f"{prefix}restraint"] = 1 - metrics.pop(f"{prefix}last_apples") / metrics[f"{prefix}apples"]
         return {**metrics, "apples_left": mean_over_steps(trajectories, valid, "apples_left")}
 

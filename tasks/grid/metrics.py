@@ -37,3 +37,8 @@ def mean_over_steps(trajectories: TensorDictBase, valid: Tensor, name: str) -> T
     """Mean of an entry of ``info`` over the steps of each trajectory and over agents, ``[E]``."""
     values = joint_entry(trajectories, "next", "info", name).mean(-1) * valid
     return values.sum(-1) / valid.sum(-1)
+
+
+def prefixes(n_agents: int) -> tuple[str, ...]:
+    """What stands before the name of a measure: nothing for that of all agents, ``agent_<i>_`` for that of each."""
+    return ("", *(f"agent_{agent}_" for agent in range(n_agents)))

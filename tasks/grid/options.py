@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import torch
 
+from benchmarl_reciprocator.tasks.grid.rules import GridRules
+from benchmarl_reciprocator.tasks.grid.sight import Scene
 from benchmarl_reciprocator.tasks.options import check_option, one_of
+from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
@@ -67,3 +71,16 @@ class GridWorldOptions:
             "device": device,
             "seed": seed,
         }
+
+    def seeing_players(
+        self, makers: Mapping[str, Callable[[Scene], Player]], rules: GridRules, **sight: Any
+    ) -> dict[str, Callable[[], Player]]:
+        """Makers of players that see what an agent sees.
+
+        Args:
+            makers (mapping): what makes each of them of a :class:`Scene`, by name.
+            rules (GridRules): the variant.
+            **sight: what else the scene is told: things, beams, marks and numbers.
+        """
+        scene = Scene(n_agents=self.n_agents, rules=rules, observation=self.observation, **sight)
+        return {name: partial(make, scene) for name, make in makers.items()}

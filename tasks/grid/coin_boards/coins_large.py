@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -43,9 +42,8 @@ from benchmarl_reciprocator.tasks.grid.coin_boards.rules import (
 )
 from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, prefixes
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
-from benchmarl_reciprocator.tasks.grid.sight import Scene
 from benchmarl_reciprocator.tasks.grid.world import ZAP_COLOUR
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
@@ -125,7 +123,7 @@ class TaskConfig(GridWorldOptions):
                 ``agent_<i>_own_coin_share``, own coins among all taken (``nan`` where none was).
         """
         metrics = grid_metrics(trajectories, valid, COUNTS)
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             own = metrics[f"{prefix}own_coins"]
             metrics[f"{prefix}own_coin_share"] = own / (own + metrics[f"{prefix}others_coins"])
         return metrics
@@ -137,11 +135,9 @@ class TaskConfig(GridWorldOptions):
     def players(self) -> dict[str, Callable[[], Player]]:
         """Makers of :data:`~benchmarl_reciprocator.tasks.grid.coin_boards.players.PLAYERS`, by name."""
         rules, _ = self.rules_among(VARIANTS, MAPS)
-        scene = Scene(
-            n_agents=self.n_agents,
-            rules=rules,
-            observation=self.observation,
+        return self.seeing_players(
+            PLAYERS,
+            rules,
             things=coins_in_sight(self.n_agents),
             beams={"zap": rules.zap_beam(ZAP_COLOUR)} if rules.zap_length else {},
         )
-        return {name: partial(make, scene) for name, make in PLAYERS.items()}

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -47,9 +46,8 @@ from benchmarl_reciprocator.tasks.grid.gifts.rules import (
 )
 from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, prefixes
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
-from benchmarl_reciprocator.tasks.grid.sight import Scene
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -169,7 +167,7 @@ class TaskConfig(GridWorldOptions):
                 ``gifts_per_token`` and ``eaten_per_token``, over the tokens collected by all.
         """
         metrics = grid_metrics(trajectories, valid, COUNTS)
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             gifts = metrics[f"{prefix}gifts"]
             metrics[f"{prefix}gift_share"] = gifts / (gifts + metrics[f"{prefix}eaten_early"])
         for name in ("gifts", "eaten"):
@@ -184,14 +182,12 @@ class TaskConfig(GridWorldOptions):
     def players(self) -> dict[str, Callable[[], Player]]:
         """Makers of :data:`~benchmarl_reciprocator.tasks.grid.gifts.players.PLAYERS`, by name."""
         rules, _ = self.rules_among(VARIANTS, MAPS)
-        scene = Scene(
-            n_agents=self.n_agents,
-            rules=rules,
-            observation=self.observation,
+        return self.seeing_players(
+            PLAYERS,
+            rules,
             things=tuple(THINGS),
             beams={"give": rules.give_beam()},
             further=(EAT,),
             marks=tuple(MARKS),
             numbers=BAG,
         )
-        return {name: partial(make, scene) for name, make in PLAYERS.items()}

@@ -15,7 +15,7 @@ from benchmarl_reciprocator.tasks.grid.map import shipped_maps
 from benchmarl_reciprocator.tasks.grid.matrix_world.game import InTheMatrixEnv
 from benchmarl_reciprocator.tasks.grid.matrix_world.players import makers
 from benchmarl_reciprocator.tasks.grid.matrix_world.rules import VARIANTS, MatrixWorldRules, payoff_tables
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, prefixes
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.players import Player
@@ -71,7 +71,7 @@ class TaskConfig(GridWorldOptions):
         """
         found = grid_metrics(trajectories, valid, ("interactions", "cooperates", "share_1", "collected"))
         metrics = {}
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             number = found[f"{prefix}interactions"]
             metrics[f"{prefix}interactions"] = number
             metrics[f"{prefix}cooperation"] = found[f"{prefix}cooperates"] / number

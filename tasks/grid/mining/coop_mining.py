@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -36,7 +35,7 @@ from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.growth import RareGrowthEnv
 from benchmarl_reciprocator.tasks.grid.map import shipped_maps
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, prefixes
 from benchmarl_reciprocator.tasks.grid.mining.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.mining.rules import (
     MARKS,
@@ -46,7 +45,6 @@ from benchmarl_reciprocator.tasks.grid.mining.rules import (
     check_mining_rules,
 )
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
-from benchmarl_reciprocator.tasks.grid.sight import Scene
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.players import Player
@@ -182,7 +180,7 @@ class TaskConfig(GridWorldOptions):
         """
         metrics = grid_metrics(trajectories, valid, COUNTS)
         rules, _ = self.rules_among(VARIANTS, MAPS)
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             gold = rules.gold_reward * metrics[f"{prefix}gold"]
             metrics[f"{prefix}gold_share"] = gold / (gold + rules.iron_reward * metrics[f"{prefix}iron"])
         metrics["gold_hit_success"] = metrics["gold"] / metrics["gold_hits"]
@@ -195,12 +193,10 @@ class TaskConfig(GridWorldOptions):
     def players(self) -> dict[str, Callable[[], Player]]:
         """Makers of :data:`~benchmarl_reciprocator.tasks.grid.mining.players.PLAYERS`, by name."""
         rules, _ = self.rules_among(VARIANTS, MAPS)
-        scene = Scene(
-            n_agents=self.n_agents,
-            rules=rules,
-            observation=self.observation,
+        return self.seeing_players(
+            PLAYERS,
+            rules,
             things=tuple(THINGS),
             beams={"mine": rules.mine_beam()},
             marks=tuple(MARKS),
         )
-        return {name: partial(make, scene) for name, make in PLAYERS.items()}

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -36,7 +35,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.grid.map import SPAWN, shipped_maps
-from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics
+from benchmarl_reciprocator.tasks.grid.metrics import grid_metrics, prefixes
 from benchmarl_reciprocator.tasks.grid.mushrooms.players import PLAYERS
 from benchmarl_reciprocator.tasks.grid.mushrooms.rules import (
     COLOURS,
@@ -48,7 +47,6 @@ from benchmarl_reciprocator.tasks.grid.mushrooms.rules import (
     check_mushroom_rules,
 )
 from benchmarl_reciprocator.tasks.grid.options import GridWorldOptions
-from benchmarl_reciprocator.tasks.grid.sight import Scene
 from benchmarl_reciprocator.tasks.grid.world import ZAP_COLOUR, GridWorldEnv
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.options import check_option
@@ -258,7 +256,7 @@ class TaskConfig(GridWorldOptions):
                 them, and ``blue_share`` and ``agent_<i>_blue_share``, that of blue (``nan`` where none was eaten).
         """
         metrics = grid_metrics(trajectories, valid, COLOURS)
-        for prefix in ("", *(f"agent_{agent}_" for agent in range(self.n_agents))):
+        for prefix in prefixes(self.n_agents):
             red, green, blue, orange = (metrics[f"{prefix}{colour}"] for colour in COLOURS)
             metrics[f"{prefix}shared_share"] = (green + blue) / (red + green + blue + orange)
             metrics[f"{prefix}blue_share"] = blue / (red + green + blue + orange)
@@ -272,12 +270,10 @@ class TaskConfig(GridWorldOptions):
         """Makers of :data:`~benchmarl_reciprocator.tasks.grid.mushrooms.players.PLAYERS`, by name."""
         rules, _ = self.rules_among(VARIANTS, MAPS)
         zaps = rules.zap_length > 0
-        scene = Scene(
-            n_agents=self.n_agents,
-            rules=rules,
-            observation=self.observation,
+        return self.seeing_players(
+            PLAYERS,
+            rules,
             things=tuple(THINGS),
             beams={"zap": rules.zap_beam(ZAP_COLOUR)} if zaps else {},
             marks=tuple(MARKS) if zaps else ("frozen",),
         )
-        return {name: partial(make, scene) for name, make in PLAYERS.items()}
