@@ -195,6 +195,14 @@ def test_one_command_from_runs_to_the_league(checkpoints: Path, tmp_path: Path, 
     assert f"benchmarl-reciprocator tournament {folder}/runs/prisoners_dilemma/" in printed
     records = {file: file.stat().st_mtime_ns for file in folder.glob("crossplay/prisoners_dilemma/pairings/*.json")}
     assert records
+    # Who takes part may be chosen, by name or pattern.
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--populations", "Rescip*"])
+    assert "populations must be Mixed or Recip, but is 'Rescip*'" in capsys.readouterr().err
+    assert command.main([*arguments, "--populations", "Recip*"]) == 0
+    took_part = set(pd.read_csv(folder / "league" / "league.csv")["population"])
+    assert "Recip" in took_part and not any(name.startswith("Mixed") for name in took_part)
+    capsys.readouterr()
     # What is played already is not played again; what cannot be is told, and by the exit code too.
     missing_one = next(file for file in records if file.name.startswith("recip__all_d"))
     missing_one.unlink()

@@ -3,6 +3,7 @@
     benchmarl-reciprocator benchmark suite=league
     benchmarl-reciprocator league benchmark_league
     benchmarl-reciprocator league benchmark_league --episodes 400 --against greedy tit_for_tat
+    benchmarl-reciprocator league benchmark_league --populations Reciprocator IPPO 'Advantage*'
 
 What crossplay, exploitability and tournament left beside the suite's runs is used. Every pairing is on disk as soon as
 it is played; the same command goes on with what is missing.
@@ -51,6 +52,13 @@ def main(command_line: Sequence[str] | None = None) -> int:
         metavar="PLAYER",
         help="scripted players (default: the usual of each task)",
     )
+    parser.add_argument(
+        "--populations",
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="those that take part, by name or pattern (default: all)",
+    )
     add_episodes(parser, "of each pairing")
     add_agents(parser)
     add_device(parser, "where agents play")
@@ -60,7 +68,12 @@ def main(command_line: Sequence[str] | None = None) -> int:
 def work(arguments: argparse.Namespace) -> int:
     """Play what is missing, write the league and the report, print; returns the exit code."""
     measured = league(
-        arguments.folder, arguments.against, arguments.episodes, arguments.agents, device=arguments.device
+        arguments.folder,
+        arguments.against,
+        arguments.episodes,
+        arguments.agents,
+        arguments.device,
+        arguments.populations,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

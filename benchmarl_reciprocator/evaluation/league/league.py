@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def league(
     episodes: int = 200,
     agents: str = ALL,
     device: str = "cpu",
+    populations: Sequence[str] | None = None,
 ) -> MeasuredMeetings:
     """Play what is missing of every task's cross-play, and write the league's tables into ``<folder>/league``.
 
@@ -60,15 +62,17 @@ def league(
         episodes (int): of each pairing.
         agents (str): which agents of every checkpoint are measured, ``"all"`` or ``"first"``.
         device (str): where agents play.
+        populations (sequence of str, optional): names, or patterns such as ``Recip*``, of those that take part;
+            default: all.
 
     Returns:
         MeasuredMeetings: the league's folder, its report, and which pairings could not be played.
 
     Raises:
-        ValueError: if there is no such folder, it has no finished run, a player is no game's, or nothing could be
-            played.
+        ValueError: if there is no such folder, it has no finished run, a player is no game's, a pattern is no
+            population's, or nothing could be played.
     """
-    runs = runs_by_task(folder)
+    runs = taking_part(runs_by_task(folder), populations)
     players = {task: find_checkpoints([next(iter(places))])[0].task.players() for task, places in runs.items()}
     everybody = sorted(set().union(*players.values()))
     for name in against or ():
@@ -114,6 +118,25 @@ def runs_by_task(folder: Path) -> dict[str, dict[Path, str]]:
     if not runs:
         raise ValueError(f"folder must hold finished runs of a suite, <folder>/runs/, but is {str(folder)!r}")
     return runs
+
+
+def taking_part(runs: dict[str, dict[Path, str]], patterns: Sequence[str] | None) -> dict[str, dict[Path, str]]:
+    """The ``runs`` of those populations whose names match one of ``patterns`` (default: all), see
+    :func:`runs_by_task`.
+
+    Raises:
+        ValueError: if a pattern matches none.
+    """
+    if patterns is None:
+        return runs
+    names = sorted({name for places in runs.values() for name in places.values()})
+    for pattern in patterns:
+        check_option("populations", pattern, any(fnmatchcase(name, pattern) for name in names), one_of(names))
+    chosen = {
+        task: {place: name for place, name in places.items() if any(fnmatchcase(name, one) for one in patterns)}
+        for task, places in runs.items()
+    }
+    return {task: places for task, places in chosen.items() if places}
 
 
 def _head() -> Section:
