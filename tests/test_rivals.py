@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from benchmarl.experiment import Experiment
+from tensordict import TensorDictBase
 from torch import Tensor
+from torchrl.envs import Transform
 
 from benchmarl_reciprocator.algorithms.intrinsic.joint import check_individual_rewards
+from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 SHARED = (
     "algorithm.entropy_coef=0.02",
@@ -49,6 +52,30 @@ def test_at_strength_0_all_learn_what_ippo_learns(grouping: str, small_experimen
         assert all(torch.equal(value, ours[key]) for key, value in ippo.items()), algorithm
     other = trained(small_experiment, "algorithm=advantage_alignment", f"task.grouping={grouping}")
     assert not all(torch.equal(value, other[key]) for key, value in ippo.items())
+
+
+class GroupMean(Transform):
+    """Gives every agent of a group the mean of the group's rewards."""
+
+    def __init__(self) -> None:
+        super().__init__(in_keys=[("agents", "reward")], out_keys=[("agents", "reward")])
+
+    def _apply_transform(self, reward: Tensor) -> Tensor:
+        return reward.mean(-2, keepdim=True).expand_as(reward)
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        return tensordict_reset
+
+
+def test_a_prosocial_learner_is_a_learner_of_the_group_s_mean_reward(small_experiment, monkeypatch) -> None:
+    """Halves of two rewards are exact in floating point: they learn the same, bit for bit."""
+    ours = trained(small_experiment, "algorithm=prosocial", "task.grouping=one_group")
+    selfish = trained(small_experiment, "algorithm=ippo", "task.grouping=one_group")
+    with monkeypatch.context() as patch:
+        patch.setattr(SocialDilemmaClass, "get_env_transforms", lambda task, env: [GroupMean()])
+        of_the_mean = trained(small_experiment, "algorithm=ippo", "task.grouping=one_group")
+    assert all(torch.equal(value, ours[key]) for key, value in of_the_mean.items())
+    assert not all(torch.equal(value, ours[key]) for key, value in selfish.items())
 
 
 def test_a_reward_that_a_group_shares_is_refused() -> None:
