@@ -131,6 +131,7 @@ def _read_varied(key: str, section: Any, tasks: Collection[str], populations: Co
     _check(f"{key}.log", log, isinstance(log, bool), "true or false")
     values = section["values"]
     _check(f"{key}.values", values, isinstance(values, Mapping) and bool(values), "a mapping with at least one entry")
+    values = {str(name): value for name, value in values.items()}
     of_tasks = set(values) <= set(tasks)
     _check(
         f"{key}.values",
@@ -139,12 +140,12 @@ def _read_varied(key: str, section: Any, tasks: Collection[str], populations: Co
         f"by names of tasks ({', '.join(tasks)}) or of populations ({', '.join(populations)})",
     )
     numeric = all(map(_number, values.values()))
-    _check(f"{key}.values", dict(values), numeric or all(map(_text, values.values())), "all numbers, or all names")
+    _check(f"{key}.values", values, numeric or all(map(_text, values.values())), "all numbers, or all names")
     above_zero = numeric and min(values.values()) > 0
     _check(f"{key}.log", log, above_zero or not log, "false where not all values are numbers > 0")
     one_of = f"null or one of {', '.join(values)}"
     _check(f"{key}.baseline", baseline, baseline is None or baseline in values, one_of)
-    return Varied(section["name"], unit, log, of_tasks, dict(values), baseline)
+    return Varied(section["name"], unit, log, of_tasks, values, baseline)
 
 
 def keep_study(folder: Path, suite: str, section: Any, tasks: Collection[str], populations: Collection[str]) -> None:
@@ -158,7 +159,7 @@ def keep_study(folder: Path, suite: str, section: Any, tasks: Collection[str], p
         populations (collection of str): those of its populations.
     """
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    content = {"tasks": list(tasks), "populations": list(populations), "study": section}
+    content = {"tasks": [*map(str, tasks)], "populations": [*map(str, populations)], "study": section}
     write_json(folder / FOLDER / f"{slug(suite)}.json", content)
 
 

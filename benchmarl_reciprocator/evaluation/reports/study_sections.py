@@ -270,8 +270,8 @@ def _differences(
     text = (
         "Differences, seed by seed: mean with Student's 95% interval, and the p-value of the paired t-test, corrected "
         f"for all {len(rows)} comparisons (Holm). The data exclude what is outside of the interval: *no effect* is "
-        "said only where all of it is smaller than the difference that the suite counts as none; *not told apart* is no "
-        "evidence that there is none."
+        "said only where all of it is smaller than the difference that the suite counts as none; *not told apart* is "
+        "no evidence that there is none."
     )
     columns = ["task", "population", "against", "outcome", "difference", "p (Holm)", "seeds", "the data say"]
     return [Paragraph(text), Table(columns, rows)]
