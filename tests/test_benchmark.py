@@ -37,6 +37,7 @@ TINY = [
 ]
 ITERATIONS = "experiment.max_n_iters"
 FOLDER = "benchmark_tiny"
+STUDY = "{question: Which one?, outcomes: {cooperation: 0.1}, varied: [{name: who, values: {learner: IPPO}}]}"
 
 
 def suite_of(folder: Path, populations: dict[str, str | list[str]], seeds: int = 1) -> list[str]:
@@ -87,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(error):
         # The default folder, in the present one.
         patch.chdir(folder.parent)
-        code = benchmark.main([*arguments, f"{ITERATIONS}=2", "hydra/launcher=basic"])
+        code = benchmark.main([*arguments, f"{ITERATIONS}=2", f"+suite.study={STUDY}", "hydra/launcher=basic"])
     return Finished(folder, code, out.getvalue(), error.getvalue())
 
 
@@ -102,6 +103,7 @@ def test_a_suite_ends_in_a_report(finished: Finished) -> None:
     assert 'src="http' not in page
     # The full config is beside the results, and an agent to be loaded.
     assert len(list((folder / "report" / "configs").glob("*.yaml"))) == 2
+    assert "Which one?" in (folder / "report" / "tiny.md").read_text()
     assert len(list(folder.glob("runs/*/*/*/*/checkpoints/checkpoint_512.pt"))) == 2
 
 
@@ -242,6 +244,7 @@ def test_failures_are_listed_and_the_others_stand(tmp_path: Path, capsys: pytest
             ],
             ["algorithm/unheard_of", "task/unheard_too", "no_option"],
         ),
+        (["+suite.study={question: Why?}"], ["suite.study must be a mapping with the entries outcomes"]),
     ],
 )
 def test_bad_input_is_named_before_anything_runs(

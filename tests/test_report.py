@@ -14,8 +14,8 @@ from rliable import metrics
 from benchmarl_reciprocator.commands import report as command
 from benchmarl_reciprocator.evaluation.reports.beside import worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
+from benchmarl_reciprocator.evaluation.reports.ordered import in_order
 from benchmarl_reciprocator.evaluation.reports.report import write_report
-from benchmarl_reciprocator.evaluation.reports.study import study
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed, title_of
 from benchmarl_reciprocator.evaluation.result_files import (
     evaluated_too_early,
@@ -307,7 +307,7 @@ def test_tasks_that_do_not_measure_cooperation_count_only_without_others(tmp_pat
     with_ippo(tmp_path, better=0.5, seeds=4)
     with_ippo(tmp_path, better=0.5, seeds=4, task="second")
     with_ippo(tmp_path, better=0.5, seeds=4, task="none", recorded={"task_version": 1, "cooperation": None})
-    lead = headline(study(read_results(tmp_path)))[0]
+    lead = headline(in_order(read_results(tmp_path)))[0]
     assert lead.text == (
         "**Ours** cooperates most among self-interested populations, or cannot be told apart from the best, on both "
         "tasks that measure cooperation."
@@ -318,7 +318,7 @@ def test_nobody_cooperates_is_said(tmp_path: Path) -> None:
     for seed in range(3):
         for name, rate in (("one", 0.05), ("other", 0.01)):
             add_run(tmp_path, name, seed, ("ippo", "ippo"), 0, p_cooperate=rate + 0.001 * seed)
-    found = finding(study(read_results(tmp_path)), "pd")
+    found = finding(in_order(read_results(tmp_path)), "pd")
     assert found.text.startswith("Nobody cooperates: P(cooperate) from 0.01") and not found.leaders
 
 
@@ -331,7 +331,7 @@ def test_the_measure_of_cooperation_comes_from_the_record_the_task_file_or_the_r
     add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "prisoners_dilemma", **bare, p_cooperate=0.5)
     add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "unheard_of", **bare, p_cooperate=0.5)
     add_run(tmp_path, "a", 0, ("ippo", "ippo"), 0, "none", {"task_version": 1, "cooperation": None}, p_cooperate=0.5)
-    of = study(read_results(tmp_path))
+    of = in_order(read_results(tmp_path))
     sharing = CooperationMeasure(**own)
     expected = {"by_record": sharing, "by_file": sharing, "prisoners_dilemma": CooperationMeasure(**P_COOPERATE)}
     assert of.measures == expected
@@ -375,7 +375,7 @@ def test_results_of_an_earlier_version_of_a_task_do_not_count(tmp_path: Path) ->
 def test_mixtures_with_a_reciprocator_come_after_it_and_before_others(results_folder: Path) -> None:
     add_run(results_folder, "a_baseline", 0, ("ippo", "ippo"), 0)
     add_run(results_folder, "ours", 0, ("reciprocator_mappo", "reciprocator_mappo"), 0)
-    of = study(read_results(results_folder))
+    of = in_order(read_results(results_folder))
     assert of.populations == ["ours", "pair_of_kinds", "a_baseline", "pooled"]
     assert of.own == ["ours", "pair_of_kinds"] and of.references == ["pooled"]
     strong, weaker = (of.styles[name] for name in ("ours", "a baseline"))

@@ -27,6 +27,8 @@ OWN = ("#D55E00", "#E69F00")
 OTHERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#5F5F5F")
 # What :func:`population_styles` gives, by population.
 Styles = Mapping[str, Mapping[str, Any]]
+# Of one population, values of what is varied, numbers or names, each with what it came to
+Line = list[tuple[float | str, Interval]]
 # Panels side by side: three fill a page's width.
 PER_ROW = 3
 
@@ -209,6 +211,42 @@ def plot_curves(
         fontsize=7,
         frameon=False,
         handlelength=2.8,
+    )
+    _finish(figure, file)
+
+
+def plot_against(
+    panels: Sequence[tuple[str, bool, str, Mapping[str, Line]]], styles: Styles, columns: int, file: Path
+) -> None:
+    """Outcomes against what is varied, with intervals as bars.
+
+    Args:
+        panels (sequence of tuple): row by row: the horizontal axis's label and whether it is logarithmic, the vertical
+            one's label, and the lines by name.
+        styles (mapping): of :func:`population_styles`, by the names of lines, in the order of the legend.
+        columns (int): how many panels a row has.
+        file (Path): without its ending.
+    """
+    rows = -(-len(panels) // columns)
+    shown = [name for name in styles if any(name in lines for *_, lines in panels)]
+    figure = _figure(max(2.6 * columns, 3.6), 2.0 * rows + 0.3 + 0.16 * (-(-len(shown) // 3)))
+    drawn: dict[str, Any] = {}
+    for axis, (x_label, log, y_label, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels):
+        _tidy(axis, x=x_label, y=y_label)
+        if log:
+            axis.set_xscale("log")
+        values = list(dict.fromkeys(value for line in lines.values() for value, _ in line))
+        named = any(isinstance(value, str) for value in values)
+        axis.set_xticks(range(len(values)) if named else values, [fill(str(value), 14) for value in values])
+        axis.minorticks_off()
+        for name in (name for name in shown if name in lines):
+            places = [values.index(value) if named else value for value, _ in lines[name]]
+            estimates, lows, highs = np.array([interval for _, interval in lines[name]], float).T
+            lengths = np.nan_to_num(np.abs([estimates - lows, highs - estimates]))
+            style = {**styles[name], **({"linestyle": "none"} if named else {})}
+            drawn[name] = axis.errorbar(places, estimates, lengths, marker="o", markersize=3, capsize=2, **style)
+    figure.legend(
+        [drawn[name] for name in shown], shown, loc="outside lower center", ncols=3, fontsize=7, frameon=False
     )
     _finish(figure, file)
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from benchmarl_reciprocator.evaluation.layout import FAILURE, PROGRESS, find_records, record_of
 from benchmarl_reciprocator.evaluation.locks import in_use
 from benchmarl_reciprocator.evaluation.records import LONGEST, slug
+from benchmarl_reciprocator.evaluation.reports.study import read_study
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,19 @@ def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
 
     Args:
         suite (mapping): ``seeds``, a number or a list; ``tasks`` and ``populations``, by name a list of overrides, or
-            the name of a BenchMARL task or algorithm.
+            the name of a BenchMARL task or algorithm; and, where it is to answer a question, ``study``, see
+            :func:`~benchmarl_reciprocator.evaluation.reports.study.read_study`.
         common (sequence of str): overrides of every run, on top.
 
     Raises:
         ValueError: if the suite is not of that form, naming the key, the value and what it must be.
     """
-    unknown = set(suite) - {"seeds", "tasks", "populations"}
+    unknown = set(suite) - {"seeds", "tasks", "populations", "study"}
     if unknown:
-        raise ValueError(f"suite must have the entries seeds, tasks and populations, but has {sorted(unknown)} too")
+        raise ValueError(
+            "suite must have the entries seeds, tasks and populations, and may have study, but has "
+            f"{sorted(unknown)} too"
+        )
     seeds = suite.get("seeds")
     if isinstance(seeds, int) and seeds >= 1:
         seeds = range(seeds)
@@ -65,6 +70,8 @@ def expand(suite: Mapping[str, Any], common: Sequence[str] = ()) -> list[Run]:
         raise ValueError(f"suite.seeds must be an integer >= 1, or a list of seeds >= 0, but is {seeds!r}")
     tasks = _overrides_by_name(suite, "tasks", "task")
     populations = _overrides_by_name(suite, "populations", "algorithm")
+    if suite.get("study") is not None:
+        read_study(suite["study"], tasks, populations)
     return [
         Run(task, population, seed, (*task_overrides, *population_overrides, *common))
         for seed in dict.fromkeys(seeds)

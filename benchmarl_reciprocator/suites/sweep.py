@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from benchmarl_reciprocator.evaluation.layout import FAILURE
 from benchmarl_reciprocator.evaluation.locks import InUseError, locked
+from benchmarl_reciprocator.evaluation.reports.study import keep_study
 from benchmarl_reciprocator.plugin.checks import refuse_missing_devices
 from benchmarl_reciprocator.plugin.experiments import hydra_left_as_it_was
 from benchmarl_reciprocator.plugin.schedule import settle_frames
@@ -169,7 +170,8 @@ def sweep(
     # The default folder is named after what Hydra chose.
     HydraConfig.instance().set_config(config)
     common = _common_overrides(config_loader, arguments)
-    runs = expand(cast("dict[str, Any]", OmegaConf.to_container(config.suite, resolve=False)), common)
+    suite = cast("dict[str, Any]", OmegaConf.to_container(config.suite, resolve=False))
+    runs = expand(suite, common)
     folder = Path(config.folder).resolve()
     runs = told_apart(runs, folder / "runs")
     missing = [one for one in runs if not is_done(folder / "runs", one)]
@@ -181,6 +183,9 @@ def sweep(
         warnings.warn(sentence, stacklevel=2)
     returned: Sequence[Any] = []
     _refuse_unless_writable(folder)
+    if suite.get("study") is not None:
+        name = str(HydraConfig.get().runtime.choices.get("suite") or "study")
+        keep_study(folder, name, suite["study"], suite["tasks"], suite["populations"])
     if missing:
         total = sum(iterations[one.task, one.population] for one in missing)
         with _progress(folder / "runs", missing, total, describe):

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from benchmarl_reciprocator.evaluation.figures import plot_curves
+from benchmarl_reciprocator.evaluation.reports.ordered import OrderedResults
 from benchmarl_reciprocator.evaluation.reports.scores import OUTCOMES
-from benchmarl_reciprocator.evaluation.reports.study import Study
 from benchmarl_reciprocator.evaluation.result_files import RUN
 from benchmarl_reciprocator.evaluation.sections import Figure, Paragraph, Section, literal
 
@@ -21,43 +21,43 @@ DIAGNOSTICS = {
 POINTS = 40
 
 
-def curve_sections(study: Study, output: Path) -> list[Section]:
+def curve_sections(ordered: OrderedResults, output: Path) -> list[Section]:
     """Return, cooperation and social outcome over training, a figure for each task, drawn into ``output``."""
     figures = []
-    for task in study.tasks:
-        rows = study.results.evaluations
+    for task in ordered.tasks:
+        rows = ordered.results.evaluations
         rows = rows[rows["task"] == task].dropna(axis=1, how="all")
-        rows = rows.assign(population=rows["population"].map(study.labels))
+        rows = rows.assign(population=rows["population"].map(ordered.labels))
         score = "utilitarian" if "utilitarian" in rows else "return"
         measures = {score: "return (mean of agents)"}
-        measure = study.measures.get(task)
+        measure = ordered.measures.get(task)
         if measure is not None and measure.metric in rows:
             measures[measure.metric] = measure.label
         measures |= {name: name for name in OUTCOMES if name in rows and rows[name].nunique() > 1}
-        file = output / f"curves_{study.files[task]}"
-        title = study.title(task)
-        plot_curves(rows, measures, study.styles, "frames", file, title, {score: study.bounds(task)})
+        file = output / f"curves_{ordered.files[task]}"
+        title = ordered.title(task)
+        plot_curves(rows, measures, ordered.styles, "frames", file, title, {score: ordered.bounds(task)})
         figures.append(Figure(f"{file.name}.png", f"{literal(title)} over training"))
     return [Section("Over training", figures)]
 
 
-def diagnostic_sections(study: Study, output: Path) -> list[Section]:
+def diagnostic_sections(ordered: OrderedResults, output: Path) -> list[Section]:
     """The size of influence and balance over pairs of agents, and the intrinsic share, drawn into ``output``."""
-    diagnostics = study.results.diagnostics
+    diagnostics = ordered.results.diagnostics
     if diagnostics.empty:
         return []
     figures = []
-    for task in (task for task in study.tasks if task in set(diagnostics["task"])):
+    for task in (task for task in ordered.tasks if task in set(diagnostics["task"])):
         rows = diagnostics[diagnostics["task"] == task]
-        shown = rows[RUN[1:]].assign(iteration=rows["iteration"], population=rows["population"].map(study.labels))
+        shown = rows[RUN[1:]].assign(iteration=rows["iteration"], population=rows["population"].map(ordered.labels))
         for measure in DIAGNOSTICS:
             columns = [column for column in rows if re.search(rf"(^|_){measure}(_\d+_on_\d+)?$", column)]
             shown[measure] = rows[columns].abs().mean(axis=1) if columns else math.nan
         every = max(1, int(shown["iteration"].max()) // POINTS)
         shown = shown[shown["iteration"] % every == 0]
-        file = output / f"diagnostics_{study.files[task]}"
-        title = study.title(task)
-        plot_curves(shown, DIAGNOSTICS, study.styles, "iteration", file, title)
+        file = output / f"diagnostics_{ordered.files[task]}"
+        title = ordered.title(task)
+        plot_curves(shown, DIAGNOSTICS, ordered.styles, "iteration", file, title)
         figures.append(Figure(f"{file.name}.png", f"Diagnostics of {literal(title)}"))
     text = Paragraph("Means over pairs of agents, of sizes (influence, balance).")
     return [Section("Inside the Reciprocator", [text, *figures])]

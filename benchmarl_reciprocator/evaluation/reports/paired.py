@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 
 from benchmarl_reciprocator.evaluation.paired_tests import holm, paired_test
-from benchmarl_reciprocator.evaluation.reports.study import Study
+from benchmarl_reciprocator.evaluation.reports.ordered import OrderedResults
 from benchmarl_reciprocator.evaluation.sections import Cell, Measured, Paragraph, Section, Table
 
 
-def paired_sections(study: Study) -> list[Section]:
+def paired_sections(ordered: OrderedResults) -> list[Section]:
     """Differences in return from the first population to each other one, on every task; nothing where there are none.
 
     P-values are corrected for all comparisons of the table.
     """
     tests = []
-    for task in study.tasks:
-        runs = study.final[study.final["task"] == task]
+    for task in ordered.tasks:
+        runs = ordered.final[ordered.final["task"] == task]
         scores = {
             name: dict(zip(rows["seed"], rows["score"])) for name, rows in runs.groupby("population") if len(rows)
         }
-        first = next((name for name in study.populations if name in scores), None)
-        for name in study.populations:
+        first = next((name for name in ordered.populations if name in scores), None)
+        for name in ordered.populations:
             if first is not None and name in scores and name != first:
                 tests.append((task, first, name, paired_test(scores[first], scores[name])))
     tests = [test for test in tests if test[3].seeds >= 2]
@@ -30,9 +30,9 @@ def paired_sections(study: Study) -> list[Section]:
     corrected = holm([test.p for *_, test in tests])
     rows: list[list[Cell]] = [
         [
-            study.title(task),
-            study.named(one),
-            study.named(other),
+            ordered.title(task),
+            ordered.named(one),
+            ordered.named(other),
             Measured(*test.difference),
             _shown(p),
             str(test.seeds),

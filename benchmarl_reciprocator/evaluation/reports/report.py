@@ -13,10 +13,11 @@ from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_secti
 from benchmarl_reciprocator.evaluation.reports.beside import sections_beside, worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.curves import curve_sections, diagnostic_sections
 from benchmarl_reciprocator.evaluation.reports.headline import TOO_EARLY, headline, overview
+from benchmarl_reciprocator.evaluation.reports.ordered import OrderedResults, in_order
 from benchmarl_reciprocator.evaluation.reports.paired import paired_sections
 from benchmarl_reciprocator.evaluation.reports.scores import score_sections
 from benchmarl_reciprocator.evaluation.reports.setting import setting_sections
-from benchmarl_reciprocator.evaluation.reports.study import Study, study
+from benchmarl_reciprocator.evaluation.reports.study_sections import study_sections
 from benchmarl_reciprocator.evaluation.result_files import Results, evaluated_too_early, read_results
 from benchmarl_reciprocator.evaluation.sections import (
     Bullets,
@@ -51,11 +52,14 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
     left_out: list[str] = []
     early: list[str] = []
     if not results.runs.empty:
-        of = study(results)
+        of = in_order(results)
         left_out, early = of.left_out, evaluated_too_early(of.results)
         of_scores = score_sections(of, worst_cases_beside(folder, _registered(of)))
         sections = _sections(of, of_scores, len(failures), output)
         _write_data(of, folder, output)
+        studies, unread_studies = study_sections(of, folder, output)
+        sections[1:1] = studies
+        results.skipped += unread_studies
     further, unread = sections_beside(folder, output)
     sections[-1:-1] = further if len(sections) > 1 else []
     for title, entries in (
@@ -74,7 +78,7 @@ def write_report(folder: Path, output: Path | None = None, failures: Sequence[st
     return render_markdown([sections[0], *of_scores])
 
 
-def _sections(of: Study, of_scores: Sequence[Section], failed: int, output: Path) -> list[Section]:
+def _sections(of: OrderedResults, of_scores: Sequence[Section], failed: int, output: Path) -> list[Section]:
     """All that is told of the runs; how they came about is last."""
     table = overview(of)
     cooperation = [Section("Cooperation", [Paragraph("At the end of training:"), table])] if table is not None else []
@@ -90,12 +94,12 @@ def _sections(of: Study, of_scores: Sequence[Section], failed: int, output: Path
     ]
 
 
-def _registered(of: Study) -> dict[str, str]:
+def _registered(of: OrderedResults) -> dict[str, str]:
     """The name of every task without that of its collection, as BenchMARL knows it."""
     return {task: of.runs_of(task)["registered"].iloc[0].rpartition("/")[2] for task in of.tasks}
 
 
-def _write_data(of: Study, folder: Path, output: Path) -> None:
+def _write_data(of: OrderedResults, folder: Path, output: Path) -> None:
     results: Results = of.results
     compression = {"method": "gzip", "mtime": 0}
     for name in ("evaluations", "diagnostics"):

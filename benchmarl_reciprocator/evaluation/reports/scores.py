@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarl_reciprocator.evaluation.reports.study import MARK, OF_TRAINING, SEAT, STANDS, Study, measured
+from benchmarl_reciprocator.evaluation.reports.ordered import MARK, OF_TRAINING, SEAT, STANDS, OrderedResults, measured
 from benchmarl_reciprocator.evaluation.reports.words import counted, plain
 from benchmarl_reciprocator.evaluation.sections import Block, Cell, Measured, Paragraph, Section, Table
 from benchmarl_reciprocator.evaluation.statistics import FEW_SEEDS, median_with_never, within_noise_of_the_best
@@ -20,28 +20,28 @@ FEW_MEASURES = 8
 OF_A_SEAT = "agent_{}_{}"
 
 
-def score_sections(study: Study, worst: Mapping[str, Mapping[str, Measured]] | None = None) -> list[Section]:
+def score_sections(ordered: OrderedResults, worst: Mapping[str, Mapping[str, Measured]] | None = None) -> list[Section]:
     """How every population scored on every task at the end of training.
 
     Args:
-        study (Study): of at least one run.
+        ordered (OrderedResults): of at least one run.
         worst (mapping, optional): by task and population its worst case over co-players in cross-play, see
             :func:`~benchmarl_reciprocator.evaluation.reports.beside.worst_cases_beside`.
     """
-    sections = [Section("Final scores", [Paragraph(_note(study))])]
-    for task in study.tasks:
-        blocks: list[Block] = [_scores(study, task, (worst or {}).get(task, {}))]
-        bounds = ", ".join(f"{play} {value:.2f}" for play, value in study.bounds(task).items())
+    sections = [Section("Final scores", [Paragraph(_note(ordered))])]
+    for task in ordered.tasks:
+        blocks: list[Block] = [_scores(ordered, task, (worst or {}).get(task, {}))]
+        bounds = ", ".join(f"{play} {value:.2f}" for play, value in ordered.bounds(task).items())
         if bounds:
             blocks.append(Paragraph(f"Returns of scripted play: {bounds}."))
-        roles = _roles(study, task)
+        roles = _roles(ordered, task)
         if roles.rows:
             blocks += [Paragraph("Populations of several algorithms, by role:"), roles]
-        sections.append(Section(study.title(task), [*blocks, *_further(study, task)], level=3))
+        sections.append(Section(ordered.title(task), [*blocks, *_further(ordered, task)], level=3))
     return sections
 
 
-def _note(study: Study) -> str:
+def _note(ordered: OrderedResults) -> str:
     texts = [
         "Interquartile mean over seeds with its 95% stratified bootstrap interval (rliable), of the last fifth of "
         "training, by evaluation episodes with the actions that the experiment's config says. *return*: of an episode, "
@@ -51,26 +51,26 @@ def _note(study: Study) -> str:
         "stands counts as later than all others (in brackets: in how many it stands). *worst case*: the lowest score "
         "per step with any co-player, by the cross-play beside the runs."
     ]
-    if study.seeds > 1:
-        rivals = " among self-interested populations" if study.references else ""
+    if ordered.seeds > 1:
+        rivals = " among self-interested populations" if ordered.references else ""
         texts.append(
             f"**Bold** (★): the highest return{rivals}, and all that are within noise of it (the 95% interval "
             "of the difference, bootstrapped and at least as wide as Yuen's, holds 0)."
         )
-    if study.references:
+    if ordered.references:
         texts.append(f"{MARK.strip()}: optimises the group's mean reward, a cooperative reference.")
-    if study.seeds < FEW_SEEDS:
+    if ordered.seeds < FEW_SEEDS:
         texts.append(f"**Fewer than {FEW_SEEDS} seeds: no conclusion should be drawn.**")
     return " ".join(texts)
 
 
-def _scores(study: Study, task: str, worst: Mapping[str, Measured]) -> Table:
-    measure = study.measures.get(task)
+def _scores(ordered: OrderedResults, task: str, worst: Mapping[str, Measured]) -> Table:
+    measure = ordered.measures.get(task)
     rows = []
-    populations = study.populations_on(task)
+    populations = ordered.populations_on(task)
     for population in populations:
-        ends = study.ends_of(task, population)
-        row: dict[str, Cell] = {"population": study.named(population), "return": measured(ends["score"])}
+        ends = ordered.ends_of(task, population)
+        row: dict[str, Cell] = {"population": ordered.named(population), "return": measured(ends["score"])}
         if measure is not None:
             row[measure.label] = measured(ends[measure.metric], (measure.low, measure.high))
         row["worst-off agent"] = measured(ends["worst_off"])
@@ -83,9 +83,9 @@ def _scores(study: Study, task: str, worst: Mapping[str, Measured]) -> Table:
             row["seconds until it stands"] = _until(ends["stands_seconds"]) if timed else ""
         row["worst case over co-players, per step"] = worst.get(population, "")
         rows.append({**row, "seeds": str(len(ends))})
-    scores = study.scores(task, "score")
-    best = within_noise_of_the_best({name: scores[name] for name in study.selfish(populations)})
-    return _table(rows, f"scores_{study.files[task]}", [populations.index(name) for name in best])
+    scores = ordered.scores(task, "score")
+    best = within_noise_of_the_best({name: scores[name] for name in ordered.selfish(populations)})
+    return _table(rows, f"scores_{ordered.files[task]}", [populations.index(name) for name in best])
 
 
 def _until(times: pd.Series) -> str:
@@ -102,22 +102,22 @@ def _table(rows: list[dict[str, Cell]], name: str, best: list[int] | None = None
     return Table(said, [[row.get(column, "") for column in said] for row in rows], sorted(best or []), name)
 
 
-def _roles(study: Study, task: str) -> Table:
+def _roles(ordered: OrderedResults, task: str) -> Table:
     """Of populations of several algorithms, what the agents of each came to."""
-    measure = study.measures.get(task)
+    measure = ordered.measures.get(task)
     rows = []
-    for population in study.populations_on(task):
-        agents = study.runs_of(task, population)["agents"].iloc[0]
-        ends = study.ends_of(task, population)
+    for population in ordered.populations_on(task):
+        agents = ordered.runs_of(task, population)["agents"].iloc[0]
+        ends = ordered.ends_of(task, population)
         for role in dict.fromkeys(agents) if len(set(agents)) > 1 else ():
             seats = [seat for seat, agent in enumerate(agents) if agent == role]
-            row: dict[str, Cell] = {"population": study.named(population), "role": plain(role)}
+            row: dict[str, Cell] = {"population": ordered.named(population), "role": plain(role)}
             row |= {"agents": str(len(seats)), "return": measured(_mean_of_seats(ends, seats, "return"))}
             if measure is not None:
                 by_seat = _mean_of_seats(ends, seats, measure.metric)
                 row[measure.label] = measured(by_seat, (measure.low, measure.high))
             rows.append(row)
-    return _table(rows, f"roles_{study.files[task]}")
+    return _table(rows, f"roles_{ordered.files[task]}")
 
 
 def _mean_of_seats(ends: pd.DataFrame, seats: list[int], metric: str) -> pd.Series:
@@ -125,10 +125,10 @@ def _mean_of_seats(ends: pd.DataFrame, seats: list[int], metric: str) -> pd.Seri
     return ends[columns].mean(axis=1) if len(columns) == len(seats) else pd.Series(np.nan, ends.index)
 
 
-def _further(study: Study, task: str) -> list[Block]:
+def _further(ordered: OrderedResults, task: str) -> list[Block]:
     """What else the task measures."""
-    ends = study.ends_of(task).dropna(axis=1, how="all")
-    further = further_measures(ends, study.measures[task].metric if task in study.measures else None)
+    ends = ordered.ends_of(task).dropna(axis=1, how="all")
+    further = further_measures(ends, ordered.measures[task].metric if task in ordered.measures else None)
     if not further:
         return []
     files = "in `final.csv` (end of training) and `evaluations.csv.gz`"
@@ -136,14 +136,14 @@ def _further(study: Study, task: str) -> list[Block]:
         return [Paragraph(f"{counted(len(further), 'further measure')} of the task are {files}.")]
     rows: list[dict[str, Cell]] = [
         {
-            "population": study.named(population),
+            "population": ordered.named(population),
             **{plain(name): measured(of[population]) for name, of in further.items()},
         }
-        for population in study.populations_on(task)
+        for population in ordered.populations_on(task)
     ]
     return [
         Paragraph(f"Further measures, means over agents; of each agent they are {files}:"),
-        _table(rows, f"further_{study.files[task]}"),
+        _table(rows, f"further_{ordered.files[task]}"),
     ]
 
 
@@ -151,7 +151,7 @@ def further_measures(ends: pd.DataFrame, cooperation: str | None) -> dict[str, d
     """What a task measures besides its returns, its measure of cooperation and the social outcome.
 
     Args:
-        ends (DataFrame): of :attr:`Study.final`, of one task.
+        ends (DataFrame): of :attr:`OrderedResults.final`, of one task.
         cooperation (str, optional): the metric that is its measure of cooperation.
 
     Returns:

@@ -1,238 +1,194 @@
-"""All that a report speaks of, put in order: populations, tasks, their measures, and every run's scores at the end."""
+"""What a suite says that it is to find out: its section ``study``, and where a suite's folder keeps it."""
 
 from __future__ import annotations
 
+import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from benchmarl.algorithms import algorithm_config_registry
+from benchmarl_reciprocator.evaluation.records import slug, write_json
+from benchmarl_reciprocator.evaluation.reports.ordered import OF_TRAINING
 
-from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig
-from benchmarl_reciprocator.evaluation.figures import population_styles
-from benchmarl_reciprocator.evaluation.records import file_names
-from benchmarl_reciprocator.evaluation.reports.words import plain, title_of
-from benchmarl_reciprocator.evaluation.result_files import RUN, Results, final_rows
-from benchmarl_reciprocator.evaluation.sections import Measured, literal
-from benchmarl_reciprocator.evaluation.statistics import area_under_curve, interquartile_mean, stands_from
-from benchmarl_reciprocator.plugin.registration import register
-from benchmarl_reciprocator.tasks.measure import CooperationMeasure
-
-# They optimise the mean reward of their group: a cooperative reference, not self-interested agents.
-GROUP_MEAN = ("qmix", "vdn")
-MARK = " †"
-SEAT = re.compile(r"agent_(\d+)_(\w+)")
-BOUND = re.compile(r"all_(\w+)_return")
-
-
-# How far from the lower to the upper end of its measure cooperation must come to be said to stand
-STANDS = 0.8
-# Of the whole training: the area under the learning curve (the mean score), and from when on cooperation stands for
-# good, in frames and in seconds, nan if never
-OF_TRAINING = ("area_under_curve", "stands_frames", "stands_seconds")
+# The folder of a suite's folder in which every suite that was run there leaves its study
+FOLDER = "studies"
+# Outcomes that every suite knows, besides those that begin with one of PREFIXES
+OUTCOMES = (
+    "cooperation",
+    "return",
+    "worst_off",
+    "normalised",
+    "equality",
+    "sustainability",
+    "peace",
+    *OF_TRAINING,
+    "seconds",
+    "cpu_seconds",
+)
+# Of a column of final.csv, and of what a Reciprocator logged, without "reciprocity/" and the agents' numbers
+MEASURE, DIAGNOSTIC = PREFIXES = ("measure/", "diagnostic/")
+KEYS = {"question", "outcomes", "varied", "baseline"}
+KEYS_OF_VARIED = {"name", "unit", "log", "values", "baseline"}
 
 
-@dataclass
-class Study:
-    """Results in the order in which a report shows them.
+@dataclass(frozen=True)
+class Varied:
+    """What is varied from one task or population of a suite to the next.
 
     Args:
-        results (Results): of one version of every task.
-        final (DataFrame): a row for each run: the mean over the last fifth of training of all that was measured, with
-            ``score`` (an episode's return, mean of agents), ``worst_off`` and, where a task has bounds, ``normalised``;
-            and, of the whole training, :data:`OF_TRAINING`.
-        tasks (list of str): in their order.
-        populations (list of str): this package's own method first, the cooperative references last.
-        own (list of str): populations with a Reciprocator.
-        references (list of str): populations that optimise the mean reward of a group.
-        measures (dict): the measure of cooperation of every task that has one.
-        left_out (list of str): runs that are of another version of their task, and why they do not count.
+        name (str): what it is.
+        unit (str): of its values, empty where they have none.
+        log (bool): whether the axis is logarithmic.
+        of_tasks (bool): whether tasks differ in it, or populations.
+        values (dict): by task or population its value: numbers, or names of what has no order.
+        baseline (str, optional): the task or population to which the others are compared.
     """
 
-    results: Results
-    final: pd.DataFrame
-    tasks: list[str]
-    populations: list[str]
-    own: list[str]
-    references: list[str]
-    measures: dict[str, CooperationMeasure]
-    left_out: list[str]
-
-    def label(self, population: str) -> str:
-        """A population's name in tables and figures: as people write it, unless another's would look the same."""
-        alike = [one for one in self.populations if plain(one) == plain(population)]
-        name = plain(population) if len(alike) == 1 else population
-        return name + (MARK if population in self.references else "")
-
-    def named(self, population: str) -> str:
-        """:meth:`label` as inline markdown."""
-        return literal(self.label(population))
+    name: str
+    unit: str
+    log: bool
+    of_tasks: bool
+    values: dict[str, float | str]
+    baseline: str | None
 
     @property
-    def labels(self) -> dict[str, str]:
-        """The names of all populations in tables and figures."""
-        return {population: self.label(population) for population in self.populations}
+    def numeric(self) -> bool:
+        """Whether its values are numbers."""
+        return not any(isinstance(value, str) for value in self.values.values())
 
     @property
-    def styles(self) -> dict[str, dict[str, Any]]:
-        """How lines of populations are drawn, by label."""
-        return population_styles(list(self.labels.values()), [self.label(population) for population in self.own])
+    def label(self) -> str:
+        """Its name with its unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
-    def title(self, task: str) -> str:
-        """A task's name in headings, beside its spelling in the suite where another's would look the same."""
-        titles = {one: title_of(one, len(self.runs_of(one)["agents"].iloc[0])) for one in self.tasks}
-        return titles[task] if list(titles.values()).count(titles[task]) == 1 else f"{titles[task]} ({task})"
-
-    @property
-    def files(self) -> dict[str, str]:
-        """A word for every task by which the names of its files end."""
-        return file_names(self.tasks)
-
-    def runs_of(self, task: str, population: str | None = None) -> pd.DataFrame:
-        """The rows of ``results.runs`` of a task, or of a population on it."""
-        return _of(self.results.runs, task, population)
-
-    def ends_of(self, task: str, population: str | None = None) -> pd.DataFrame:
-        """The rows of ``final`` of a task, or of a population on it."""
-        return _of(self.final, task, population)
-
-    def populations_on(self, task: str) -> list[str]:
-        """Those that were run on a task."""
-        found = set(self.ends_of(task)["population"])
-        return [population for population in self.populations if population in found]
-
-    def scores(self, task: str, column: str) -> dict[str, np.ndarray]:
-        """Of every population on a task that has it, the column of ``final``, ``[seeds]``."""
-        values = {
-            population: self.ends_of(task, population)[column].dropna().to_numpy(float)
-            for population in self.populations_on(task)
-        }
-        return {population: seeds for population, seeds in values.items() if len(seeds)}
-
-    def selfish(self, populations: Sequence[str]) -> list[str]:
-        """Those that are compared with each other: without the references, unless there are no others."""
-        return [one for one in populations if one not in self.references] or list(populations)
-
-    def bounds(self, task: str) -> dict[str, float]:
-        """Returns of scripted play on a task, by what is played."""
-        rows = self.ends_of(task)
-        found = {match[1]: rows[column].mean() for column in rows if (match := BOUND.fullmatch(column))}
-        return {f"all {plain(play)}": value for play, value in found.items() if not math.isnan(value)}
-
-    @property
-    def seeds(self) -> int:
-        """The smallest number of seeds of a population on a task."""
-        return int(self.final.groupby(["task", "population"]).size().min())
+    def points(self, tasks: Collection[str], populations: Collection[str]) -> list[tuple[str, str, str]]:
+        """Task, population and which of the two is the value, of all that it is varied over."""
+        if self.of_tasks:
+            return [(value, line, value) for line in populations for value in self.values]
+        return [(line, value, value) for line in tasks for value in self.values]
 
 
-def study(results: Results) -> Study:
-    """Put results in order. Of results on several versions of a task, those of the newest count."""
-    register()
-    results, left_out = _of_one_version(results)
-    runs = results.runs
-    agents = {name: {agent for row in rows["agents"] for agent in row} for name, rows in runs.groupby("population")}
-    reciprocators = {agent for agent in set().union(*agents.values()) if _is_reciprocator(agent)}
-    own = {name: len(members - reciprocators) == 0 for name, members in agents.items() if members & reciprocators}
-    references = [name for name, members in agents.items() if members & set(GROUP_MEAN)]
+@dataclass(frozen=True)
+class Study:
+    """What a suite is to find out.
 
-    def rank(population: str) -> int:
-        if population in references:
-            return 3
-        return 2 if population not in own else int(not own[population])
-
-    populations = sorted(dict.fromkeys(runs["population"]), key=rank)
-    measures = {
-        task: measure
-        for task, rows in runs.groupby("task")
-        if (measure := next((one for one in rows["cooperation"] if one is not None), None)) is not None
-        and measure.metric in results.evaluations
-    }
-    return Study(
-        results=results,
-        final=_final(results, measures),
-        tasks=list(dict.fromkeys(runs["task"])),
-        populations=populations,
-        own=[population for population in populations if population in own],
-        references=references,
-        measures=measures,
-        left_out=left_out,
-    )
-
-
-def measured(values: pd.Series, bounds: tuple[float, float] | None = None) -> Measured:
-    """The interquartile mean over seeds with its interval."""
-    seeds = values.dropna().to_numpy(float)
-    return Measured(*interquartile_mean(seeds[:, None]), bounds=bounds) if len(seeds) else Measured(math.nan)
-
-
-def _of(rows: pd.DataFrame, task: str, population: str | None) -> pd.DataFrame:
-    chosen = rows["task"] == task
-    return rows[chosen if population is None else chosen & (rows["population"] == population)]
-
-
-def _is_reciprocator(algorithm: str) -> bool:
-    return issubclass(algorithm_config_registry.get(algorithm, object), ReciprocityConfig)
-
-
-def _of_one_version(results: Results) -> tuple[Results, list[str]]:
-    """The results on the newest version of every task, and what was left out. Runs of before there were versions are
-    taken as they are.
+    Args:
+        question (str): a sentence.
+        outcomes (dict): scores and measures by which it is answered, see :data:`OUTCOMES` and :data:`PREFIXES`, each
+            with the largest difference that counts as none; ``None`` where that is not judged.
+        varied (tuple of Varied): each by itself.
+        baseline (str, optional): the population to which the others are compared.
     """
-    runs = results.runs
-    newest = runs.groupby("task")["task_version"].transform("max")
-    other = runs["task_version"].notna() & (runs["task_version"] != newest)
-    if not other.any():
-        return results, []
-    left_out = [
-        f"{task}, {population}, seed {seed}: was run on version {int(version)} of the task, the others on version "
-        f"{int(latest)}; rules, presets or maps differ between them. Report it apart, or run it again"
-        for (task, population, seed, version), latest in zip(
-            runs.loc[other, [*RUN, "task_version"]].itertuples(index=False, name=None), newest[other]
-        )
-    ]
-    kept = runs.loc[~other, RUN]
-    evaluations, diagnostics, times = (
-        table.merge(kept, on=RUN) if set(RUN) <= set(table) and len(table) else table
-        for table in (results.evaluations, results.diagnostics, results.times)
+
+    question: str
+    outcomes: dict[str, float | None]
+    varied: tuple[Varied, ...]
+    baseline: str | None
+
+
+def read_study(section: Any, tasks: Collection[str], populations: Collection[str]) -> Study:
+    """The study that a suite's section ``study`` describes.
+
+    Args:
+        section (mapping): ``question``; ``outcomes``, by name the largest difference that counts as none, or null;
+            ``varied``, a list of mappings with ``name``, ``values`` (by task, or by population) and, where wanted,
+            ``unit``, ``log`` and ``baseline`` (one of the values' names); and, where wanted, ``baseline``, a
+            population.
+        tasks (collection of str): the names of the suite's tasks.
+        populations (collection of str): those of its populations.
+
+    Raises:
+        ValueError: if it is not of that form, naming the key, the value and what it must be.
+    """
+    _check_keys("suite.study", section, KEYS, {"question", "outcomes", "varied"})
+    _check("suite.study.question", section["question"], _text(section["question"]), "a sentence")
+    outcomes = section["outcomes"]
+    _check("suite.study.outcomes", outcomes, isinstance(outcomes, Mapping) and bool(outcomes), "a mapping of outcomes")
+    for name, margin in outcomes.items():
+        known = name in OUTCOMES or (isinstance(name, str) and name.startswith(PREFIXES) and name not in PREFIXES)
+        words = f"{', '.join(OUTCOMES)}, {MEASURE}<column of final.csv> or {DIAGNOSTIC}<name>"
+        _check("an entry of suite.study.outcomes", name, known, f"one of {words}")
+        positive = margin is None or (_number(margin) and margin > 0)
+        _check(f"suite.study.outcomes.{name}", margin, positive, "null or the difference > 0 that counts as none")
+    varied = section["varied"]
+    _check("suite.study.varied", varied, isinstance(varied, list) and bool(varied), "a list of what is varied")
+    baseline = section.get("baseline")
+    one_of = f"null or one of the populations {', '.join(populations)}"
+    _check("suite.study.baseline", baseline, baseline is None or baseline in populations, one_of)
+    read = tuple(
+        _read_varied(f"suite.study.varied[{number}]", one, tasks, populations) for number, one in enumerate(varied)
     )
-    return Results(evaluations, diagnostics, runs[~other].reset_index(drop=True), results.skipped, times), left_out
+    return Study(section["question"], dict(outcomes), read, baseline)
 
 
-def _final(results: Results, measures: Mapping[str, CooperationMeasure]) -> pd.DataFrame:
-    final = final_rows(results.evaluations, by=RUN, runs=results.runs)
-    final["score"] = _score(final)
-    seats = [column for column in final if (match := SEAT.fullmatch(column)) and match[2] == "return"]
-    final["worst_off"] = final[seats].min(axis=1) if seats else math.nan
-    others = [column for column in final if (match := BOUND.fullmatch(column)) and match[1] != "cooperate"]
-    if "all_cooperate_return" in final and others:
-        worst, best = final[others].bfill(axis=1).iloc[:, 0], final["all_cooperate_return"]
-        final["normalised"] = ((final["score"] - worst) / (best - worst)).where((best - worst).abs() > 1e-9)
-    return final.merge(_of_training(results, measures), on=RUN, how="left")
+def _read_varied(key: str, section: Any, tasks: Collection[str], populations: Collection[str]) -> Varied:
+    _check_keys(key, section, KEYS_OF_VARIED, {"name", "values"})
+    _check(f"{key}.name", section["name"], _text(section["name"]), "a name")
+    unit, log, baseline = section.get("unit") or "", section.get("log", False), section.get("baseline")
+    _check(f"{key}.unit", unit, isinstance(unit, str), "a unit")
+    _check(f"{key}.log", log, isinstance(log, bool), "true or false")
+    values = section["values"]
+    _check(f"{key}.values", values, isinstance(values, Mapping) and bool(values), "a mapping with at least one entry")
+    values = {str(name): value for name, value in values.items()}
+    of_tasks = set(values) <= set(tasks)
+    _check(
+        f"{key}.values",
+        list(values),
+        of_tasks != (set(values) <= set(populations)),
+        f"by names of tasks ({', '.join(tasks)}) or of populations ({', '.join(populations)})",
+    )
+    numeric = all(map(_number, values.values()))
+    _check(f"{key}.values", values, numeric or all(map(_text, values.values())), "all numbers, or all names")
+    above_zero = numeric and min(values.values()) > 0
+    _check(f"{key}.log", log, above_zero or not log, "false where not all values are numbers > 0")
+    one_of = f"null or one of {', '.join(values)}"
+    _check(f"{key}.baseline", baseline, baseline is None or baseline in values, one_of)
+    return Varied(section["name"], unit, log, of_tasks, values, baseline)
 
 
-def _score(rows: pd.DataFrame) -> pd.Series:
-    """An episode's return, mean of agents."""
-    return rows["utilitarian"].fillna(rows["return"]) if "utilitarian" in rows else rows["return"]
+def keep_study(folder: Path, suite: str, section: Any, tasks: Collection[str], populations: Collection[str]) -> None:
+    """Write a suite's section ``study`` into the suite's folder, where :func:`kept_studies` finds it.
+
+    Args:
+        folder (Path): of the suite, or of several.
+        suite (str): its name, by which an earlier section is replaced.
+        section (mapping): see :func:`read_study`.
+        tasks (collection of str): the names of the suite's tasks.
+        populations (collection of str): those of its populations.
+    """
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    content = {"tasks": [*map(str, tasks)], "populations": [*map(str, populations)], "study": section}
+    write_json(folder / FOLDER / f"{slug(suite)}.json", content)
 
 
-def _of_training(results: Results, measures: Mapping[str, CooperationMeasure]) -> pd.DataFrame:
-    """:data:`OF_TRAINING` of every run."""
-    clocks = dict([*results.times.groupby(RUN)]) if len(results.times) else {}
-    rows = []
-    for run, curve in results.evaluations.sort_values("frames").groupby(RUN, sort=False):
-        area = area_under_curve(curve["frames"], _score(curve))
-        frames = seconds = math.nan
-        measure = measures.get(run[0])
-        if measure is not None:
-            threshold = measure.low + STANDS * (measure.high - measure.low)
-            frames = stands_from(curve["frames"], curve[measure.metric], threshold)
-        if run in clocks and not math.isnan(frames):
-            clock = clocks[run].sort_values("frames")
-            # The iteration at whose end it was evaluated
-            seconds = float(clock.loc[clock["frames"] >= frames, "seconds"].min())
-        rows.append({**dict(zip(RUN, run)), **dict(zip(OF_TRAINING, (area, frames, seconds)))})
-    return pd.DataFrame(rows)
+def kept_studies(folder: Path) -> tuple[dict[str, Study], list[str]]:
+    """The studies of a suite's folder by the name of the suite, and what could not be read of them, and why."""
+    studies, skipped = {}, []
+    for file in sorted((folder / FOLDER).glob("*.json")):
+        try:
+            content = json.loads(file.read_text())
+            studies[file.stem] = read_study(content["study"], content["tasks"], content["populations"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            skipped.append(f"{file}: {error}")
+    return studies, skipped
+
+
+def _check(key: str, value: Any, valid: bool, must_be: str) -> None:
+    if not valid:
+        raise ValueError(f"{key} must be {must_be}, but is {value!r}")
+
+
+def _check_keys(key: str, section: Any, known: set[str], needed: set[str]) -> None:
+    valid = isinstance(section, Mapping) and needed <= set(section) <= known
+    optional = f", and may have {', '.join(sorted(known - needed))}"
+    _check(key, section, valid, f"a mapping with the entries {', '.join(sorted(needed))}{optional}")
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
