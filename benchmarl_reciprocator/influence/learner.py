@@ -23,8 +23,6 @@ from benchmarl_reciprocator.influence.unit import RewardUnit
 
 # What the networks make of more than this takes more memory, and more time.
 FRAMES_AT_ONCE = 2048
-# Targets with a smaller deviation are taken to be constant, in units of the rewards' unit.
-SMALLEST = 1e-4
 
 
 @dataclass
@@ -235,11 +233,13 @@ class InfluenceLearner:
         # A sample is enough to be told by.
         sample = trajectories[:: max(1, len(trajectories) * horizon // FRAMES_AT_ONCE)]
         data = self._inputs(sample).set("target", self._targets(sample))
-        shares = self.loss.explained_variance(data, SMALLEST * self.unit.value)
+        shares = self.loss.explained_variance(data, self.unit.value)
         return {f"explained_variance_{part}": share.item() for part, share in shares.items()}
 
     def _fit(self, frames: int) -> dict[str, float]:
         assert self.buffer is not None
+        if not self.fits:
+            self.loss.start_in_units(self.unit.value)
         stored, device = self.buffer[:], self.loss.estimator_network.target_mean.device
         wanted = self.schedule.epochs * self._trajectories_per_batch
         if wanted < len(stored):
@@ -250,7 +250,7 @@ class InfluenceLearner:
         # One batch's worth at a time, and no copy of what is drawn: it would be most of the memory that a run takes.
         parts = chosen.split(self._trajectories_per_batch)
         target = torch.cat([self._targets(stored[part]) for part in parts])
-        self.loss.update_normalisation(target, SMALLEST * self.unit.value)
+        self.loss.update_normalisation(target, self.unit.value)
         horizon = target.shape[1]
         frames_chosen = (chosen.unsqueeze(-1) * horizon + torch.arange(horizon, device=device)).flatten()
         inputs = self._inputs(stored).reshape(-1)

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 
 DEVIATION = "deviation"
+# Targets of the estimator with a smaller deviation, in this unit, are taken to be constant.
+SMALLEST = 1e-4
 # The least share of the rewards' variance that counts as explained, and what rounding may make of a constant reward
 LEAST_SHARE = 0.01
 ROUNDING = 1e-6
@@ -61,8 +63,8 @@ class RewardUnit:
 
         Args:
             reward (Tensor): ``[*B, N]``.
-            explained (float, optional): the share of their variance that the estimator explains; none, or ``nan``, if it
-                is not known.
+            explained (float, optional): the share of their variance that the estimator explains; none, or ``nan``, if
+                that is not known.
         """
         if self._fixed is not None:
             return
