@@ -172,7 +172,8 @@ class SharedOptions(EstimatorOptions):
             What is learned then does not depend on the scale of the rewards.
         observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
-        observe_balance_scale (float): the balance, in units of ``reward_unit``, at which that observation is ``tanh(1)``.
+        observe_balance_scale (float): the balance, in units of ``reward_unit``, at which that observation is
+            ``tanh(1)``.
     """
 
     reciprocity_delay: int = field(metadata=integer(0))
