@@ -58,6 +58,7 @@ from .influence import InfluenceLoss as InfluenceLoss
 from .influence import InfluenceSchedule as InfluenceSchedule
 from .influence import ObservedBalance as ObservedBalance
 from .influence import ReservoirWriter as ReservoirWriter
+from .influence import RewardUnit as RewardUnit
 from .influence import SharedInfluenceEstimator as SharedInfluenceEstimator
 from .influence import agreement as agreement
 from .influence import exact_influence as exact_influence

@@ -15,6 +15,7 @@ from benchmarl_reciprocator.influence.learner import InfluenceLearner, Influence
 from benchmarl_reciprocator.influence.loss import InfluenceLoss
 from benchmarl_reciprocator.influence.observed_balance import ObservedBalance
 from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
+from benchmarl_reciprocator.influence.unit import RewardUnit
 
 __all__ = [
     "DEBITS",
@@ -26,6 +27,7 @@ __all__ = [
     "InfluenceSchedule",
     "ObservedBalance",
     "ReservoirWriter",
+    "RewardUnit",
     "SharedInfluenceEstimator",
     "agreement",
     "exact_influence",

@@ -11,6 +11,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
 from benchmarl_reciprocator.influence.networks import stacked_networks
+from benchmarl_reciprocator.influence.unit import SMALLEST
 
 
 class InfluenceEstimator(TensorDictModuleBase):
@@ -24,8 +25,7 @@ class InfluenceEstimator(TensorDictModuleBase):
     predictions average over what the agent usually does in that state: they are the counterfactual baselines of Zhou
     et al. 2024 (arXiv 2406.01641, section 4).
 
-    Targets are standardised inside (:meth:`update_normalisation`), predictions come out in units of reward, but for
-    :meth:`standardised`.
+    Targets are standardised inside (:meth:`update_normalisation`). All but :meth:`standardised` is in units of reward.
 
     Args:
         n_agents (int): number of agents ``N``, at least 2.
@@ -214,19 +214,19 @@ class InfluenceEstimator(TensorDictModuleBase):
         self.biases[-1].add_(error.flatten(1).unsqueeze(1))
 
     @torch.no_grad()
-    def update_normalisation(self, target: Tensor, eps: float = 1e-4) -> None:
+    def update_normalisation(self, target: Tensor, unit: float = 1.0) -> None:
         """Take mean and deviation from ``target`` and rescale the last layer so that no prediction changes.
 
         Keeping the outputs is the second half of PopArt (van Hasselt et al. 2016, arXiv 1602.07714).
 
         Args:
             target (Tensor): targets, ``[*B, N, P]``.
-            eps (float): smallest deviation, in units of reward: a constant target is left unscaled.
+            unit (float): what rewards are counted in: targets that hardly vary beside it are scaled by it instead.
         """
         pooled = self._pooled(target)
         mean = pooled.mean(0).expand_as(self.target_mean)
         std = pooled.std(0, unbiased=False).expand_as(self.target_std)
-        std = torch.where(std > eps, std, torch.ones_like(std))
+        std = torch.where(std > SMALLEST * unit, std, torch.full_like(std, unit))
         ratio = (self.target_std / std).flatten()
         shift = ((self.target_mean - mean) / std).flatten()
         self.weights[-1].mul_(ratio)

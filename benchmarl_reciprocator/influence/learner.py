@@ -19,6 +19,7 @@ from benchmarl_reciprocator.influence.balance import value_influence
 from benchmarl_reciprocator.influence.loss import InfluenceLoss, error, squared_error
 from benchmarl_reciprocator.influence.reservoir import ReservoirWriter
 from benchmarl_reciprocator.influence.trajectories import AFTER, BREAKS, next_values, pack, with_room
+from benchmarl_reciprocator.influence.unit import RewardUnit
 
 # What the networks make of more than this takes more memory, and more time.
 FRAMES_AT_ONCE = 2048
@@ -61,6 +62,8 @@ class InfluenceLearner:
     Args:
         loss (InfluenceLoss): the loss around the estimator.
         schedule (InfluenceSchedule): when and how to fit.
+        reward_unit (float or str): see :class:`RewardUnit`. Its value is ``unit.value``, by which the influence can be
+            divided.
 
     Examples:
         >>> from benchmarl_reciprocator.influence import InfluenceEstimator
@@ -77,9 +80,10 @@ class InfluenceLearner:
         torch.Size([4, 8, 2, 2])
     """
 
-    def __init__(self, loss: InfluenceLoss, schedule: InfluenceSchedule) -> None:
+    def __init__(self, loss: InfluenceLoss, schedule: InfluenceSchedule, reward_unit: float | str = 1.0) -> None:
         self.loss = loss
         self.schedule = schedule
+        self.unit = RewardUnit(reward_unit)
         self._parameters = list(loss.parameters())
         self.optimizer = torch.optim.Adam(self._parameters, lr=schedule.lr, fused=True)
         if schedule.polyak_tau < 1:
@@ -139,6 +143,7 @@ class InfluenceLearner:
             self._extend(batch)
             if self.fits:
                 metrics = self._explained_variance(batch)
+        self.unit.observe(reward, metrics.get("explained_variance_reward"))
         due = self.warming_up or self.batches_seen % self.schedule.target_period == 0 or not self.fits
         if due and self.buffer is not None and len(self.buffer):
             metrics.update(self._fit(frames))
@@ -227,11 +232,14 @@ class InfluenceLearner:
         horizon = trajectories.get(("next", "reward")).shape[1]
         # A sample is enough to be told by.
         sample = trajectories[:: max(1, len(trajectories) * horizon // FRAMES_AT_ONCE)]
-        shares = self.loss.explained_variance(self._inputs(sample).set("target", self._targets(sample)))
+        data = self._inputs(sample).set("target", self._targets(sample))
+        shares = self.loss.explained_variance(data, self.unit.value)
         return {f"explained_variance_{part}": share.item() for part, share in shares.items()}
 
     def _fit(self, frames: int) -> dict[str, float]:
         assert self.buffer is not None
+        if not self.fits:
+            self.loss.start_in_units(self.unit.value)
         stored, device = self.buffer[:], self.loss.estimator_network.target_mean.device
         wanted = self.schedule.epochs * self._trajectories_per_batch
         if wanted < len(stored):
@@ -242,7 +250,7 @@ class InfluenceLearner:
         # One batch's worth at a time, and no copy of what is drawn: it would be most of the memory that a run takes.
         parts = chosen.split(self._trajectories_per_batch)
         target = torch.cat([self._targets(stored[part]) for part in parts])
-        self.loss.update_normalisation(target)
+        self.loss.update_normalisation(target, self.unit.value)
         horizon = target.shape[1]
         frames_chosen = (chosen.unsqueeze(-1) * horizon + torch.arange(horizon, device=device)).flatten()
         inputs = self._inputs(stored).reshape(-1)
@@ -293,6 +301,7 @@ class InfluenceLearner:
             "batches_seen": self.batches_seen,
             "fits": self.fits,
             "trajectories_per_batch": self._trajectories_per_batch,
+            "unit": self.unit.state_dict(),
             "buffer": buffer,
         }
 
@@ -307,6 +316,8 @@ class InfluenceLearner:
         self.batches_seen = state["batches_seen"]
         self.fits = state["fits"]
         self._trajectories_per_batch = state["trajectories_per_batch"]
+        if "unit" in state:
+            self.unit.load_state_dict(state["unit"])
         self.buffer = None
         if state["buffer"] is not None:
             content = TensorDict(state["buffer"]["content"]).auto_batch_size_(2)

@@ -15,6 +15,7 @@ from torchrl.objectives.common import LossModule
 from torchrl.objectives.value.functional import td_lambda_return_estimate, vec_td_lambda_return_estimate
 
 from benchmarl_reciprocator.influence.estimator import InfluenceEstimator
+from benchmarl_reciprocator.influence.unit import SMALLEST
 
 
 class InfluenceLoss(LossModule):
@@ -146,7 +147,7 @@ class InfluenceLoss(LossModule):
         return torch.stack([reward, returns - reward], dim=-1)
 
     @torch.no_grad()
-    def update_normalisation(self, target: Tensor) -> None:
+    def update_normalisation(self, target: Tensor, unit: float = 1.0) -> None:
         """Standardise by ``target`` ``[*B, N, P]`` from here on, see :meth:`InfluenceEstimator.update_normalisation`.
 
         No prediction changes. The target parameters follow, since TorchRL's updaters copy trained entries only and
@@ -154,14 +155,22 @@ class InfluenceLoss(LossModule):
         """
         for parameters in (self.fitted, self.lagged):
             with parameters() as estimator:
-                estimator.update_normalisation(target)
+                estimator.update_normalisation(target, unit)
 
     @torch.no_grad()
-    def explained_variance(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+    def start_in_units(self, unit: float) -> None:
+        """Give what a new estimator predicts before its first fit the size of the rewards, ``unit``."""
+        for parameters in (self.fitted, self.lagged):
+            with parameters() as estimator:
+                estimator.target_std.fill_(unit)
+
+    @torch.no_grad()
+    def explained_variance(self, tensordict: TensorDictBase, unit: float = 1.0) -> dict[str, Tensor]:
         """Share of the targets' variance that the full prediction explains, by part; below 0 it is worse than the mean.
 
         Args:
             tensordict (TensorDictBase): as for :meth:`forward`.
+            unit (float): see :meth:`InfluenceEstimator.update_normalisation`.
 
         Returns:
             dict[str, Tensor]: a scalar for ``"reward"`` and, where it is predicted, ``"future"``.
@@ -172,7 +181,7 @@ class InfluenceLoss(LossModule):
             prediction = estimator.full(tensordict, estimator.sample_seats())
         error = (prediction - target).pow(2).flatten(0, -3).mean(0)
         variance = target.flatten(0, -3).var(0, unbiased=False)
-        varies = variance > 1e-8
+        varies = variance > (SMALLEST * unit) ** 2
         share = torch.where(varies, 1 - error / variance, torch.nan).nanmean(0)
         return dict(zip(("reward", "future"), share))
 

@@ -37,9 +37,9 @@ class ObservedBalance(Transform):
     Keyword Args:
         gamma (float): discount of the balance, in ``[0, 1]``.
         debit (str): what is taken off, see :func:`~benchmarl_reciprocator.influence.influence_balance`.
-        scale (float): the balance, in units of reward, at which the observation is ``tanh(1)``.
+        scale (float): the balance, in the unit of the influence, at which the observation is ``tanh(1)``.
 
-    Keys written, at a reset and under ``"next"``: ``"influence_balance"`` ``[*B, N, N]``, in units of reward, where
+    Keys written, at a reset and under ``"next"``: ``"influence_balance"`` ``[*B, N, N]``, in that unit, where
     ``[..., i, j]`` is what ``i`` owes ``j``; ``"influence_step"`` ``[*B, 1]``; and under every key of ``shown_to``
     ``[*B, n, N - 1]``, ``tanh(balance / scale)`` of the ``n`` agents towards the others, in the order of seats
     after the own.

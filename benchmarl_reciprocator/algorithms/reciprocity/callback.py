@@ -102,7 +102,7 @@ class Reciprocity(Callback):
 
     def _influence_of_step(self, tensordict: TensorDictBase, step: Tensor) -> Tensor:
         joint = self.view.inputs(tensordict, step).to(self.experiment.config.train_device)
-        return self.learner.influence(joint).to(step.device)
+        return self.learner.influence(joint).to(step.device) / self.learner.unit.value
 
     def _balance_gamma(self, config: ReciprocityConfig) -> float:
         return self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
@@ -110,7 +110,7 @@ class Reciprocity(Callback):
     def on_setup(self) -> None:
         check_task(self.experiment)
         self.view = make_view(self.experiment, self.shared)
-        self.learner = make_learner(self.experiment, self.view, self.shared)
+        self.learner = make_learner(self.experiment, self.view, self.shared, self.shared.reward_unit)
         check_checkpoint(self.experiment)
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:
@@ -123,8 +123,10 @@ class Reciprocity(Callback):
             self.learner.forget()
         co_players = co_players_of(experiment)
         fit = self.learner.observe(joint, co_players.undisturbed(batch) if co_players is not None else None)
-        influence = self.learner.influence(joint).to(batch.device or done.device)
-        extrinsic = joint.get(("next", "reward")).to(influence.device)
+        # All that follows is in this unit.
+        unit = self.learner.unit.value
+        influence = self.learner.influence(joint).to(batch.device or done.device) / unit
+        extrinsic = joint.get(("next", "reward")).to(influence.device) / unit
 
         groups = {
             group: Reciprocators(
@@ -147,7 +149,7 @@ class Reciprocity(Callback):
             batch.set(("next", group, "reward"), reward.unsqueeze(-1))
 
         fit = {f"estimator/{key}": value for key, value in fit.items()}
-        metrics = {**fit, **pairwise("influence", influence), **metrics}
+        metrics = {**fit, "reward_unit": unit, **pairwise("influence", influence), **metrics}
         experiment.logger.log(
             {f"reciprocity/{key}": value for key, value in metrics.items()}, step=experiment.n_iters_performed
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from benchmarl.models import model_config_registry
 
 from benchmarl_reciprocator.influence import DEBITS, OVER_OTHERS, RECIPROCAL_FORMS
+from benchmarl_reciprocator.influence.unit import DEVIATION
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # Options that configurations saved by version 0.2 or earlier do not have, as they were then
@@ -16,6 +18,7 @@ ADDED_LATER = {
     "negative_reciprocity_end": None,
     "negative_reciprocity_from": 0,
     "negative_reciprocity_frames": 0,
+    "reward_unit": 1.0,
     "share_policy": False,
 }
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
@@ -55,6 +58,15 @@ def number(
         )
 
     return {"must_be": lambda: f"null or {said}" if null else said, "valid": valid}
+
+
+def unit() -> Metadata:
+    """A unit of reward: ``deviation``, or a finite number > 0."""
+    positive = number(above=0, most=sys.float_info.max)["valid"]
+    return {
+        "must_be": lambda: f"{DEVIATION} or a finite number > 0",
+        "valid": lambda value: value == DEVIATION or positive(value),
+    }
 
 
 def choice(choices: Collection[str], null: bool = False) -> Metadata:
@@ -154,12 +166,18 @@ class SharedOptions(EstimatorOptions):
         reciprocity_delay (int): frames before reciprocity sets in: the weight is zero until then, and the estimator
             then forgets what it was fitted on. While agents learn what there is to gain at all, each gets worse for the
             others than it was; with that as the baseline they would begin with a grudge.
+        reward_unit (float or str): the unit of the rewards that Reciprocators optimise, and of influence and balance: a
+            number of units of the task's reward, 1 as published; or ``deviation``, the standard deviation of the task's
+            rewards, as far as state and actions explain it (:class:`~benchmarl_reciprocator.influence.RewardUnit`).
+            What is learned then does not depend on the scale of the rewards.
         observe_balance (bool): whether policy and critic see the agent's influence balance towards each other agent,
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
-        observe_balance_scale (float): the balance, in units of reward, at which that observation is ``tanh(1)``.
+        observe_balance_scale (float): the balance, in units of ``reward_unit``, at which that observation is
+            ``tanh(1)``.
     """
 
     reciprocity_delay: int = field(metadata=integer(0))
+    reward_unit: float | int | str = field(metadata=unit())
     observe_balance: bool = field(metadata=switch())
     observe_balance_scale: float = field(metadata=number(above=0))
 

@@ -60,7 +60,9 @@ def make_view(experiment: Experiment, options: EstimatorOptions | None = None) -
     )
 
 
-def make_learner(experiment: Experiment, view: JointView, options: EstimatorOptions) -> InfluenceLearner:
+def make_learner(
+    experiment: Experiment, view: JointView, options: EstimatorOptions, reward_unit: float | str = 1.0
+) -> InfluenceLearner:
     """The estimator of an experiment, with its loss and schedule.
 
     Raises:
@@ -108,7 +110,7 @@ def make_learner(experiment: Experiment, view: JointView, options: EstimatorOpti
         minibatch_size=options.estimator_minibatch_size,
         max_grad_norm=options.estimator_max_grad_norm,
     )
-    return InfluenceLearner(loss, schedule)
+    return InfluenceLearner(loss, schedule, reward_unit)
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
