@@ -13,6 +13,7 @@ from torchrl.data import Composite
 from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig, SharedOptions
 from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures, ReciprocityWarning
+from benchmarl_reciprocator.algorithms.reciprocity.injected_error import InjectedError
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
 from benchmarl_reciprocator.algorithms.reciprocity.rewards import (
     Kind,
@@ -51,6 +52,7 @@ class Reciprocity(Callback):
     view: JointView
     learner: InfluenceLearner
     shared: SharedOptions
+    error: InjectedError
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class Reciprocity(Callback):
 
     def _influence_of_step(self, tensordict: TensorDictBase, step: Tensor) -> Tensor:
         joint = self.view.inputs(tensordict, step).to(self.experiment.config.train_device)
-        return self.learner.influence(joint).to(step.device)
+        return self.error.in_step(self.learner.influence(joint)).to(step.device)
 
     def _balance_gamma(self, config: ReciprocityConfig) -> float:
         return self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
@@ -111,6 +113,7 @@ class Reciprocity(Callback):
         check_task(self.experiment)
         self.view = make_view(self.experiment, self.shared)
         self.learner = make_learner(self.experiment, self.view, self.shared)
+        self.error = InjectedError(self.shared)
         check_checkpoint(self.experiment)
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:
@@ -123,7 +126,7 @@ class Reciprocity(Callback):
             self.learner.forget()
         co_players = co_players_of(experiment)
         fit = self.learner.observe(joint, co_players.undisturbed(batch) if co_players is not None else None)
-        influence = self.learner.influence(joint).to(batch.device or done.device)
+        influence = self.error.in_batch(self.learner.influence(joint)).to(batch.device or done.device)
         extrinsic = joint.get(("next", "reward")).to(influence.device)
 
         groups = {
@@ -172,6 +175,9 @@ class Reciprocity(Callback):
             explained=metrics.get("estimator/explained_variance_reward"),
             immediate_only=not self.shared.future_influence,
         )
+        if messages:
+            raised = {f"reciprocity/raised/{name}": 1.0 for name in sorted(self._signatures.raised)}
+            self.experiment.logger.log(raised, step=self.experiment.n_iters_performed)
         for message in messages:
             warnings.warn(message, ReciprocityWarning, stacklevel=2)
 

@@ -27,6 +27,9 @@ class FailureSignatures:
         drowned_share (float): share of the intrinsic in the total absolute reward above which the task is drowned.
         starved_share (float): share below which reciprocity is starved.
         swings (int): swings between the extremes within two windows that count as oscillation.
+
+    Attributes:
+        raised (set of str): the names of those that have been seen.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class FailureSignatures:
         self._levels: deque[int] = deque(maxlen=2 * window)
         self._range = (math.inf, -math.inf)
         self._extremes: tuple[float, float] | None = None
-        self._named: set[str] = set()
+        self.raised: set[str] = set()
         self._seen = 0
 
     def observe(
@@ -84,8 +87,8 @@ class FailureSignatures:
             "oscillation": self._oscillation(),
             "misfit": self._misfit(),
         }
-        new = {name: text for name, text in found.items() if text and name not in self._named}
-        self._named.update(new)
+        new = {name: text for name, text in found.items() if text and name not in self.raised}
+        self.raised.update(new)
         return list(new.values())
 
     def _drowning(self) -> str | None:
