@@ -12,7 +12,11 @@ from torchrl.data import Composite
 
 from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig, SharedOptions
-from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures, ReciprocityWarning
+from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import (
+    SIGNATURES,
+    FailureSignatures,
+    ReciprocityWarning,
+)
 from benchmarl_reciprocator.algorithms.reciprocity.injected_error import InjectedError
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
 from benchmarl_reciprocator.algorithms.reciprocity.rewards import (
@@ -175,9 +179,8 @@ class Reciprocity(Callback):
             explained=metrics.get("estimator/explained_variance_reward"),
             immediate_only=not self.shared.future_influence,
         )
-        if messages:
-            raised = {f"reciprocity/raised/{name}": 1.0 for name in sorted(self._signatures.raised)}
-            self.experiment.logger.log(raised, step=self.experiment.n_iters_performed)
+        raised = {f"reciprocity/raised/{name}": float(name in self._signatures.raised) for name in SIGNATURES}
+        self.experiment.logger.log(raised, step=self.experiment.n_iters_performed)
         for message in messages:
             warnings.warn(message, ReciprocityWarning, stacklevel=2)
 

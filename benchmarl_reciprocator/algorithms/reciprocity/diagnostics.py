@@ -8,6 +8,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
+SIGNATURES = ("drowning", "starvation", "oscillation", "misfit")
+
 
 class ReciprocityWarning(UserWarning):
     """A known failure signature of the method, and what to change."""
@@ -29,7 +31,7 @@ class FailureSignatures:
         swings (int): swings between the extremes within two windows that count as oscillation.
 
     Attributes:
-        raised (set of str): the names of those that have been seen.
+        raised (set of str): which of :data:`SIGNATURES` have been seen.
     """
 
     def __init__(
@@ -81,12 +83,8 @@ class FailureSignatures:
         if explained is not None and explained == explained:
             self._explained.append(explained)
         self._follow_level(reward.mean().item())
-        found = {
-            "drowning": self._drowning(),
-            "starvation": self._starvation(),
-            "oscillation": self._oscillation(),
-            "misfit": self._misfit(),
-        }
+        texts = self._drowning(), self._starvation(), self._oscillation(), self._misfit()
+        found = dict(zip(SIGNATURES, texts, strict=True))
         new = {name: text for name, text in found.items() if text and name not in self.raised}
         self.raised.update(new)
         return list(new.values())
