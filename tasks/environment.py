@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
-from torchrl.envs import EnvBase
+from torchrl.envs import EnvBase, TransformedEnv
 
 from benchmarl_reciprocator.tasks.groups import seats
+from benchmarl_reciprocator.tasks.noise import NOISE
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 GROUPINGS = ("per_agent", "one_group")
@@ -54,6 +57,9 @@ class SocialDilemmaEnv(EnvBase):
             all agents in one group (centralised critics and mixers work within a group).
         action_range (ActionRange, optional): where all agents act by vectors of numbers in place of choices, from
             what. What an agent does beyond it counts as the nearest that is in it.
+        reward_noise (float): standard deviation of normal noise on every reward of a step, in units of reward, drawn
+            for each agent. :meth:`transition` gives rewards without it.
+        observation_noise (float): how wrong agents see, see :meth:`misread`. The state is as it is.
         device (torch.device): device of all tensors.
         seed (int, optional): seed of the environments' own random numbers.
 
@@ -73,6 +79,8 @@ class SocialDilemmaEnv(EnvBase):
         continuation_probability: float = 1.0,
         grouping: str = "per_agent",
         action_range: ActionRange | None = None,
+        reward_noise: float = 0.0,
+        observation_noise: float = 0.0,
         device: torch.device | str = "cpu",
         seed: int | None = None,
     ) -> None:
@@ -90,6 +98,8 @@ class SocialDilemmaEnv(EnvBase):
             grouping == "per_agent" or len(set(n_actions)) == 1,
             f"per_agent where agents have different numbers of actions ({list(n_actions)})",
         )
+        check_option("task.reward_noise", reward_noise, 0 <= reward_noise < math.inf, NOISE)
+        check_option("task.observation_noise", observation_noise, 0 <= observation_noise < math.inf, NOISE)
         super().__init__(device=device, batch_size=[num_envs])
         self.n_agents = len(n_actions)
         self.n_actions = list(n_actions)
@@ -97,6 +107,8 @@ class SocialDilemmaEnv(EnvBase):
         self.continuation_probability = continuation_probability
         self.grouping = grouping
         self.action_range = action_range
+        self.reward_noise = reward_noise
+        self.observation_noise = observation_noise
         self.info = dict(info or {})
         names = [f"agent_{i}" for i in range(self.n_agents)]
         self.group_map = {name: [name] for name in names} if grouping == "per_agent" else {"agents": names}
@@ -134,6 +146,18 @@ class SocialDilemmaEnv(EnvBase):
             first_seat (int): the seat from which seats are counted. Other than 0 only where
                 :attr:`interchangeable_seats` holds; other games need not accept it.
         """
+
+    def misread(self, observations: Tensor) -> Tensor:
+        """What agents take their observations for where there is ``observation_noise``, which is the standard
+        deviation of normal noise on every number that they see. A game may have its own way of seeing wrong.
+
+        Args:
+            observations (Tensor): as they are, ``[B, N, *O]``.
+
+        Returns:
+            Tensor: ``[B, N, *O]``.
+        """
+        return observations + self.observation_noise * self.random_normal(*observations.shape)
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -226,6 +250,8 @@ class SocialDilemmaEnv(EnvBase):
         if self.action_range is not None:
             actions = actions.clamp(self.action_range.low, self.action_range.high)
         rewards, info = self.transition(actions)
+        if self.reward_noise:
+            rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
         self._steps = self._steps + 1
         truncated = (self._steps >= self.max_steps).unsqueeze(-1)
         terminated = self.ends()
@@ -234,6 +260,8 @@ class SocialDilemmaEnv(EnvBase):
 
     def _assemble(self, rewards: Tensor | None, info: dict[str, Tensor], flags: dict[str, Tensor]) -> TensorDictBase:
         observations = self.observations()
+        if self.observation_noise:
+            observations = self.misread(observations)
         out = {**flags, "state": self.state()}
         for group, members in self._group_slices.items():
             entries = {"observation": observations[:, members]}
@@ -252,3 +280,24 @@ class SocialDilemmaEnv(EnvBase):
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
             self._generator.manual_seed(seed)
+
+
+def game_in(env: EnvBase) -> SocialDilemmaEnv | None:
+    """The game within all transforms of an environment, ``None`` where it is none of :class:`SocialDilemmaEnv`."""
+    while isinstance(env, TransformedEnv):
+        env = env.base_env
+    return env if isinstance(env, SocialDilemmaEnv) else None
+
+
+@contextmanager
+def paying_without_noise(env: EnvBase) -> Iterator[None]:
+    """Let an environment pay without ``reward_noise``, as where agents are scored in it."""
+    game = game_in(env)
+    noise = game.reward_noise if game is not None else 0.0
+    try:
+        if game is not None:
+            game.reward_noise = 0.0
+        yield
+    finally:
+        if game is not None:
+            game.reward_noise = noise

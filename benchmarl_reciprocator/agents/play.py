@@ -12,7 +12,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from benchmarl_reciprocator.agents.agent import Agent
 from benchmarl_reciprocator.agents.devices import seeded
-from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
+from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv, paying_without_noise
 from benchmarl_reciprocator.tasks.groups import joint_entry, seats
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = False) -> tuple[TensorDictBase, Tensor]:
-    """One episode in every environment.
+    """One episode in every environment, paid without ``reward_noise``.
 
     Args:
         env (SocialDilemmaEnv): ``B`` environments.
@@ -56,7 +56,8 @@ def play(env: SocialDilemmaEnv, agents: Sequence[Agent], deterministic: bool = F
     valid: list[Tensor] = []
     running = torch.ones(env.batch_size, dtype=torch.bool, device=env.device)
     tensordict = env.reset()
-    with set_exploration_type(ExplorationType.DETERMINISTIC if deterministic else ExplorationType.RANDOM):
+    exploration = ExplorationType.DETERMINISTIC if deterministic else ExplorationType.RANDOM
+    with paying_without_noise(env), set_exploration_type(exploration):
         while running.any() and len(steps) < env.max_steps:
             observations = joint_observations(env, tensordict)
             views = [observations.roll(-first, 1) for first in firsts]

@@ -23,6 +23,7 @@ from benchmarl_reciprocator.plugin.benchmarl_private import (
     keep_videos_as_tensors,
     results_of,
 )
+from benchmarl_reciprocator.tasks.environment import game_in
 
 
 class GroupingWarning(UserWarning):
@@ -30,8 +31,8 @@ class GroupingWarning(UserWarning):
 
 
 class TaskCallback(Callback):
-    """Writes the task's measures into the evaluation JSON and logs, says in ``task.yaml`` what the task is, and warns
-    of a grouping that defeats the algorithm.
+    """Writes the task's measures into the evaluation JSON and logs, says in ``task.yaml`` what the task is, warns of a
+    grouping that defeats the algorithm, and evaluates without reward noise.
     """
 
     # BenchMARL sets it before anything is called.
@@ -42,6 +43,7 @@ class TaskCallback(Callback):
         self._warn_of_defeated_algorithm()
         self._save_videos_as_can_be()
         self._keep_earlier_results()
+        self._evaluate_without_reward_noise()
 
     @cached_property
     def _bounds(self) -> dict[str, float]:
@@ -134,6 +136,12 @@ class TaskCallback(Callback):
         if len(without) == len(experiment.logger.loggers):
             # Nobody would see what is drawn.
             experiment.config.render = False
+
+    def _evaluate_without_reward_noise(self) -> None:
+        """Nobody sees rewards, so that agents play the same without, and their scores are those of the game."""
+        game = game_in(self.experiment.test_env)
+        if game is not None:
+            game.reward_noise = 0.0
 
     def _keep_earlier_results(self) -> None:
         """Go on with the JSON of a resumed run, which BenchMARL would start anew: with what it holds of the same task

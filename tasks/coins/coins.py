@@ -15,12 +15,13 @@ from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEn
 from benchmarl_reciprocator.tasks.coins.players import PLAYERS, scripted_bounds
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(NoiseOptions):
     """The options of Coins, see :class:`CoinsEnv`. Rules that are ``None`` are taken from the variant.
 
     Args:
@@ -71,6 +72,7 @@ class TaskConfig:
             grouping=self.grouping,
             device=device,
             seed=seed,
+            **self.noise(),
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:

@@ -15,12 +15,13 @@ from benchmarl_reciprocator.tasks.fishery.game import FisheryEnv, quantity_metri
 from benchmarl_reciprocator.tasks.fishery.players import PLAYERS, QuantityGame
 from benchmarl_reciprocator.tasks.fishery.rules import VARIANTS, CournotRules, FisheryRules
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(NoiseOptions):
     """The options of the fishery, see :class:`FisheryEnv`. Rules that are ``None`` are the variant's.
 
     Args:
@@ -82,6 +83,7 @@ class TaskConfig:
             grouping=self.grouping,
             device=device,
             seed=seed,
+            **self.noise(),
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:

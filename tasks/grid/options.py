@@ -11,12 +11,13 @@ import torch
 
 from benchmarl_reciprocator.tasks.grid.rules import GridRules
 from benchmarl_reciprocator.tasks.grid.sight import Scene
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.options import check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
-class GridWorldOptions:
+class GridWorldOptions(NoiseOptions):
     """Options that all grid worlds have, see :class:`~benchmarl_reciprocator.tasks.grid.world.GridWorldEnv`.
 
     Rules that are ``None`` are taken from the variant.
@@ -70,6 +71,7 @@ class GridWorldOptions:
             "num_envs": num_envs,
             "device": device,
             "seed": seed,
+            **self.noise(),
         }
 
     def seeing_players(

@@ -18,6 +18,7 @@ from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.cooperation import cooperation_metrics
 from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.options import PROBABILITY, bad_option, check_option, one_of
 from benchmarl_reciprocator.tasks.players import Player
 
@@ -33,7 +34,6 @@ class MatrixGameEnv(SocialDilemmaEnv):
     Args:
         payoffs (Tensor): rewards by joint action, ``[A_1, ..., A_N, N]``; the last dimension is the agent.
         cooperative_action (int, optional): the action that counts as cooperation in the metrics; none if ``None``.
-        reward_noise (float): standard deviation of normal noise on every reward, in units of reward.
         action_noise (float): probability that an action is replaced by a uniformly random one
             (a "trembling hand").
         observation (str): ``"joint"``, one-hot over joint actions, ``prod(A_i) + 1`` values; or ``"per_agent"``, one
@@ -50,7 +50,6 @@ class MatrixGameEnv(SocialDilemmaEnv):
         payoffs: Tensor,
         *,
         cooperative_action: int | None = 0,
-        reward_noise: float = 0.0,
         action_noise: float = 0.0,
         observation: str = "joint",
         **kwargs: Any,
@@ -64,13 +63,9 @@ class MatrixGameEnv(SocialDilemmaEnv):
         )
         check_option("task.payoffs", payoffs.tolist(), bool(payoffs.isfinite().all()), "a table of finite numbers")
         n_actions = list(payoffs.shape[:-1])
-        check_option(
-            "task.reward_noise",
-            reward_noise,
-            reward_noise >= 0 and math.isfinite(reward_noise),
-            "a finite number >= 0",
-        )
         check_option("task.action_noise", action_noise, 0 <= action_noise <= 1, PROBABILITY)
+        wrong = kwargs.get("observation_noise", 0.0)
+        check_option("task.observation_noise", wrong, 0 <= wrong <= 1, PROBABILITY)
         check_option("task.observation", observation, observation in OBSERVATIONS, one_of(OBSERVATIONS))
         check_option(
             "task.observation",
@@ -95,7 +90,6 @@ class MatrixGameEnv(SocialDilemmaEnv):
         )
         self.payoffs = payoffs.to(self.device)
         self.cooperative_action = cooperative_action
-        self.reward_noise = reward_noise
         self.action_noise = action_noise
         self.observation = observation
 
@@ -121,8 +115,6 @@ class MatrixGameEnv(SocialDilemmaEnv):
         self._last = actions
         self._first = torch.zeros_like(self._first)
         rewards = self._flat_payoffs[(actions * self._weights[0]).sum(-1)]
-        if self.reward_noise:
-            rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
         if self.cooperative_action is None:
             return rewards, {}
         return rewards, {"cooperate": (actions == self.cooperative_action).float().unsqueeze(-1)}
@@ -132,6 +124,15 @@ class MatrixGameEnv(SocialDilemmaEnv):
 
     def state(self, first_seat: int = 0) -> Tensor:
         return self._encode(self._last[:, self._own_view[first_seat]], self._weights[first_seat])
+
+    def misread(self, observations: Tensor) -> Tensor:
+        """See another last joint action than it was: with probability ``observation_noise`` a uniformly random one. The
+        first step of an episode, which has none, is seen as it is.
+        """
+        shape = (*self.batch_size, self.n_agents)
+        wrong = self.random(*shape, 1) < self.observation_noise
+        anything = (self.random(*shape, self.n_agents) * self._sizes[self._own_view]).long()
+        return torch.where(wrong, self._encode(anything, self._weights), observations)
 
     @property
     def interchangeable_seats(self) -> bool:
@@ -158,12 +159,11 @@ def symmetric_table(row_rewards: tuple[float, float, float, float]) -> Tensor:
 
 
 @dataclass
-class MatrixGameOptions:
+class MatrixGameOptions(NoiseOptions):
     """Options that all matrix games share, see :class:`MatrixGameEnv` and :class:`SocialDilemmaEnv`."""
 
     max_steps: int
     continuation_probability: float
-    reward_noise: float
     action_noise: float
     observation: str
     grouping: str
@@ -181,7 +181,6 @@ class MatrixGameOptions:
         return MatrixGameEnv(
             self.payoff_table(),
             cooperative_action=self.cooperates_with(),
-            reward_noise=self.reward_noise,
             action_noise=self.action_noise,
             observation=self.observation,
             num_envs=num_envs,
@@ -190,6 +189,7 @@ class MatrixGameOptions:
             grouping=self.grouping,
             device=device,
             seed=seed,
+            **self.noise(),
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:

@@ -15,11 +15,12 @@ from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.negotiation.game import NegotiationEnv, negotiation_metrics
 from benchmarl_reciprocator.tasks.negotiation.players import PLAYERS
 from benchmarl_reciprocator.tasks.negotiation.rules import NegotiationRules
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.players import Player
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(NoiseOptions):
     """The options of negotiation, see :class:`NegotiationRules` and :class:`NegotiationEnv`."""
 
     version: ClassVar[int] = 1
@@ -49,6 +50,7 @@ class TaskConfig:
             grouping=self.grouping,
             device=device,
             seed=seed,
+            **self.noise(),
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,12 @@ from torchrl.data import Composite
 
 from benchmarl_reciprocator.algorithms.co_players.callback import co_players_of
 from benchmarl_reciprocator.algorithms.reciprocity.config import ReciprocityConfig, SharedOptions
-from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures, ReciprocityWarning
+from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import (
+    SIGNATURES,
+    FailureSignatures,
+    ReciprocityWarning,
+)
+from benchmarl_reciprocator.algorithms.reciprocity.injected_error import InjectedError
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
 from benchmarl_reciprocator.algorithms.reciprocity.rewards import (
     Kind,
@@ -51,6 +56,7 @@ class Reciprocity(Callback):
     view: JointView
     learner: InfluenceLearner
     shared: SharedOptions
+    error: InjectedError
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +108,7 @@ class Reciprocity(Callback):
 
     def _influence_of_step(self, tensordict: TensorDictBase, step: Tensor) -> Tensor:
         joint = self.view.inputs(tensordict, step).to(self.experiment.config.train_device)
-        return self.learner.influence(joint).to(step.device) / self.learner.unit.value
+        return self.error.in_step(self.learner.influence(joint)).to(step.device) / self.learner.unit.value
 
     def _balance_gamma(self, config: ReciprocityConfig) -> float:
         return self.experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
@@ -111,6 +117,7 @@ class Reciprocity(Callback):
         check_task(self.experiment)
         self.view = make_view(self.experiment, self.shared)
         self.learner = make_learner(self.experiment, self.view, self.shared, self.shared.reward_unit)
+        self.error = InjectedError(self.shared)
         check_checkpoint(self.experiment)
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:
@@ -125,7 +132,7 @@ class Reciprocity(Callback):
         fit = self.learner.observe(joint, co_players.undisturbed(batch) if co_players is not None else None)
         # All that follows is in this unit.
         unit = self.learner.unit.value
-        influence = self.learner.influence(joint).to(batch.device or done.device) / unit
+        influence = self.error.in_batch(self.learner.influence(joint)).to(batch.device or done.device) / unit
         extrinsic = joint.get(("next", "reward")).to(influence.device) / unit
 
         groups = {
@@ -174,6 +181,8 @@ class Reciprocity(Callback):
             explained=metrics.get("estimator/explained_variance_reward"),
             immediate_only=not self.shared.future_influence,
         )
+        raised = {f"reciprocity/raised/{name}": float(name in self._signatures.raised) for name in SIGNATURES}
+        self.experiment.logger.log(raised, step=self.experiment.n_iters_performed)
         for message in messages:
             warnings.warn(message, ReciprocityWarning, stacklevel=2)
 

@@ -20,6 +20,9 @@ ADDED_LATER = {
     "negative_reciprocity_frames": 0,
     "reward_unit": 1.0,
     "share_policy": False,
+    "estimate_bias": 0.0,
+    "estimate_noise": 0.0,
+    "estimate_sign_flips": 0.0,
 }
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
 # The words are made when they are needed: the models that there are may be more by then.
@@ -44,7 +47,8 @@ def number(
 ) -> Metadata:
     """A number ``> above``, ``>= least`` and ``<= most``, or where ``null`` none."""
     bounds = {">": above, ">=": least, "<=": most}
-    said = f"a number {' and '.join(f'{sign} {bound}' for sign, bound in bounds.items() if bound is not None)}"
+    within = " and ".join(f"{sign} {bound}" for sign, bound in bounds.items() if bound is not None)
+    said = f"a number {within}".strip()
 
     def valid(value: Any) -> bool:
         if value is None:
@@ -174,12 +178,19 @@ class SharedOptions(EstimatorOptions):
             squashed by ``tanh``. The balance that is seen is the one that is rewarded.
         observe_balance_scale (float): the balance, in units of ``reward_unit``, at which that observation is
             ``tanh(1)``.
+        estimate_bias (float): error put into every estimate of influence, for studies alone: what is added to it, in
+            units of the standard deviation of the batch's influence.
+        estimate_noise (float): standard deviation of normal noise on it, in the same units.
+        estimate_sign_flips (float): probability that its sign is turned over, before that.
     """
 
     reciprocity_delay: int = field(metadata=integer(0))
     reward_unit: float | int | str = field(metadata=unit())
     observe_balance: bool = field(metadata=switch())
     observe_balance_scale: float = field(metadata=number(above=0))
+    estimate_bias: float = field(metadata=number())
+    estimate_noise: float = field(metadata=number(least=0))
+    estimate_sign_flips: float = field(metadata=number(least=0, most=1))
 
 
 @dataclass

@@ -8,6 +8,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
+SIGNATURES = ("drowning", "starvation", "oscillation", "misfit")
+
 
 class ReciprocityWarning(UserWarning):
     """A known failure signature of the method, and what to change."""
@@ -27,6 +29,9 @@ class FailureSignatures:
         drowned_share (float): share of the intrinsic in the total absolute reward above which the task is drowned.
         starved_share (float): share below which reciprocity is starved.
         swings (int): swings between the extremes within two windows that count as oscillation.
+
+    Attributes:
+        raised (set of str): which of :data:`SIGNATURES` have been seen.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class FailureSignatures:
         self._levels: deque[int] = deque(maxlen=2 * window)
         self._range = (math.inf, -math.inf)
         self._extremes: tuple[float, float] | None = None
-        self._named: set[str] = set()
+        self.raised: set[str] = set()
         self._seen = 0
 
     def observe(
@@ -78,14 +83,10 @@ class FailureSignatures:
         if explained is not None and explained == explained:
             self._explained.append(explained)
         self._follow_level(reward.mean().item())
-        found = {
-            "drowning": self._drowning(),
-            "starvation": self._starvation(),
-            "oscillation": self._oscillation(),
-            "misfit": self._misfit(),
-        }
-        new = {name: text for name, text in found.items() if text and name not in self._named}
-        self._named.update(new)
+        texts = self._drowning(), self._starvation(), self._oscillation(), self._misfit()
+        found = dict(zip(SIGNATURES, texts, strict=True))
+        new = {name: text for name, text in found.items() if text and name not in self.raised}
+        self.raised.update(new)
         return list(new.values())
 
     def _drowning(self) -> str | None:

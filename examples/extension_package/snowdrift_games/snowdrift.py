@@ -68,10 +68,9 @@ class TaskConfig(MatrixGameOptions):
             for name in (
                 "max_steps",
                 "continuation_probability",
-                "reward_noise",
                 "action_noise",
                 "observation",
                 "grouping",
             )
         }
-        return SnowdriftEnv(self.payoff_table(), num_envs=num_envs, device=device, seed=seed, **options)
+        return SnowdriftEnv(self.payoff_table(), num_envs=num_envs, device=device, seed=seed, **options, **self.noise())
