@@ -33,8 +33,8 @@ class GradedContributionsEnv(SocialDilemmaEnv):
     shared equally: who gives ``c_i`` has ``multiplier * sum(c) / N - c_i`` more than before. To give nothing is best
     whatever the others do; if all give all, each has ``multiplier - 1``.
 
-    An agent observes ``N + 1`` numbers: the shares of the last step, its own and then those of the seats after it, zeros
-    at the start; and whether it is the first step.
+    An agent observes ``N + 1`` numbers: the shares of the last step, its own and then those of the seats after it,
+    zeros at the start; and whether it is the first step.
 
     Actions are ``levels`` evenly spaced shares from 0 to 1; or, with continuous actions, any share in ``[0, 1]``.
 
