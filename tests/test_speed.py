@@ -126,3 +126,18 @@ def test_registration_loads_nothing_that_is_seldom_used() -> None:
     seldom = {"PIL", "vmas", "gym", "matplotlib", "pandas", "axelrod", "moviepy", "scipy"}
     loaded = {module: {name.partition(".")[0] for name in names} & seldom for module, names in found.items()}
     assert not any(loaded.values()), {module: names for module, names in loaded.items() if names}
+
+
+def test_numbers_of_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(preset: str, iterations: int, overrides: list[str]) -> list[dict]:
+        asked.append((preset, iterations, overrides))
+        return [{"what": f"{preset}, ippo, iteration", "seconds": 1.0, "ratio": 1.0}]
+
+    monkeypatch.setattr(speed, "iteration_rows", measured)
+    file = tmp_path / "agents.json"
+    arguments = ["--only", "public_goods", "--agents", "2", "10", "--iterations", "3", "--output", str(file)]
+    assert speed.main(arguments) == 0
+    assert asked == [("public_goods", 3, ["task.n_agents=2"]), ("public_goods", 3, ["task.n_agents=10"])]
+    assert [row["what"] for row in read_rows(file)] == [f"public_goods, ippo, iteration, {n} agents" for n in (2, 10)]

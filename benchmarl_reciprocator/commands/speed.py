@@ -2,6 +2,7 @@
 
     benchmarl-reciprocator speed --output speed.json
     benchmarl-reciprocator speed --against examples/results/speed/ratios.json --only coins_lenient
+    benchmarl-reciprocator speed --only public_goods coins_many --agents 2 10 --output agents.json
 
 CPU time of one thread. Iterations of both algorithms take turns in one process, so that other work on the machine slows
 down both alike; only ratios are compared.
@@ -29,6 +30,8 @@ from benchmarl_reciprocator.suites.speed import import_rows, iteration_rows, mem
 # With one policy in both seats, where IPPO has one for each; with one for each, like with like; with recurrent ones
 PRESETS = ("coins", "coins_lenient", "coins_gru")
 BLOCKS = (*PRESETS, "memory", "import")
+# With any number of agents
+MANY = ("public_goods", "coins_many")
 
 READS = """
 FILE: an earlier speed.json, whose ratios are compared with
@@ -46,7 +49,15 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", type=Path, default=None, metavar="FILE", help="an earlier speed.json")
     add_number_above_zero(parser, "--tolerance", 0.1, "by how much a ratio may be greater than there")
     parser.add_argument(
-        "--only", nargs="+", choices=BLOCKS, default=BLOCKS, metavar="WHAT", help=f"of {', '.join(BLOCKS)}"
+        "--only",
+        nargs="+",
+        choices=(*BLOCKS, *MANY),
+        default=BLOCKS,
+        metavar="WHAT",
+        help=f"of {', '.join((*BLOCKS, *MANY))}; default: {', '.join(BLOCKS)}",
+    )
+    parser.add_argument(
+        "--agents", nargs="+", type=int, default=None, metavar="N", help="numbers of agents; default: the preset's"
     )
     add_integer(parser, "--iterations", 12, "of each algorithm, by preset")
     return run_command(parser, command_line, work)
@@ -58,14 +69,18 @@ def work(arguments: argparse.Namespace) -> int:
     command = " ".join(["benchmarl-reciprocator speed", *sys.argv[2:]])
     rows = []
     for block in arguments.only:
-        if block == "memory":
-            rows += memory_rows()
-        elif block == "import":
-            rows += import_rows()
-        else:
-            rows += iteration_rows(block, arguments.iterations)
-        # A block at a time: what was measured stays if a later one fails.
-        write_json(arguments.output, {"command": command, **setting(), "rows": rows})
+        for n_agents in [None] if block == "import" else arguments.agents or [None]:
+            overrides = [] if n_agents is None else [f"task.n_agents={n_agents}"]
+            if block == "import":
+                measured = import_rows()
+            elif block == "memory":
+                measured = memory_rows(further=overrides)
+            else:
+                measured = iteration_rows(block, arguments.iterations, overrides)
+            told = "" if n_agents is None else f", {n_agents} agents"
+            rows += [{**row, "what": f"{row['what']}{told}"} for row in measured]
+            # A block at a time: what was measured stays if a later one fails.
+            write_json(arguments.output, {"command": command, **setting(), "rows": rows})
     for row in rows:
         size = f"{row['MiB']:,.0f} MiB" if "MiB" in row else f"{row['seconds']:.3f} s"
         sys.stdout.write(f"{row['what']:50} {size:>10} {row['ratio']:6.3f}\n")

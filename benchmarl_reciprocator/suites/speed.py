@@ -167,13 +167,14 @@ def _peak(overrides: list[str], queue: multiprocessing.SimpleQueue) -> None:
     queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def memory_rows(n_envs: int = 1024, iterations: int = 22) -> list[Row]:
+def memory_rows(n_envs: int = 1024, iterations: int = 22, further: Iterable[str] = ()) -> list[Row]:
     """Peak resident memory in MiB of a process that trains on Coins, each algorithm in one of its own.
 
     Args:
         n_envs (int): number of environments, each collected from for 32 steps.
         iterations (int): how many; the estimator's buffer is full after as many as its ``buffer_batches``, by default
             20. One pass of PPO over each batch: more take time and no memory.
+        further (iterable of str): Hydra overrides besides.
     """
     overrides = [
         "+preset=coins_lenient",
@@ -182,6 +183,7 @@ def memory_rows(n_envs: int = 1024, iterations: int = 22) -> list[Row]:
         "experiment.on_policy_n_minibatch_iters=1",
         f"experiment.max_n_iters={iterations}",
         *QUIET,
+        *further,
     ]
     rows: list[Row] = []
     # What a process has used at most starts out as what its parent has: spawned ones begin anew.
