@@ -60,7 +60,7 @@ def test_version_names_what_the_package_stands_on(capsys) -> None:
 def test_unknown_command_is_one_line(capsys) -> None:
     assert cli.main(["analyse"]) == 2
     error = capsys.readouterr().err
-    assert "the command must be one of animate, benchmark" in error and error.endswith("but is 'analyse'\n")
+    assert "the command must be one of absolute, animate, benchmark" in error and error.endswith("but is 'analyse'\n")
     assert error.count("\n") == 1
 
 

@@ -190,7 +190,7 @@ for script, *arguments in json.loads(sys.argv[1]):
 
 
 def test_all_examples_are_run() -> None:
-    # melting_pot.py needs a package that is not at hand; test_melting_pot.py checks what it chooses.
+    # melting_pot.py needs a package that is not at hand: test_melting_pot.py runs it with a stand-in.
     run = {command[0] for command in (*COMMANDS, *WITH_TASKS)}
     scripts = {
         file.relative_to(EXAMPLES).as_posix() for place in ("*.py", "benchmarks/*.py") for file in EXAMPLES.glob(place)

@@ -269,6 +269,25 @@ def plot_intervals(intervals: Mapping[str, Interval], styles: Styles, label: str
     _finish(figure, file)
 
 
+def plot_bands(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], styles: Styles, label: str, file: Path) -> None:
+    """Lines over frames with their intervals as bands.
+
+    Args:
+        lines (mapping): frames ``[T]`` and estimates with lower and upper ends ``[T, 3]``, by population.
+        styles (mapping): of :func:`population_styles`.
+        label (str): of the vertical axis.
+        file (Path): without its ending.
+    """
+    figure = _figure(3.6, 2.6)
+    axis = figure.subplots()
+    for name, (frames, values) in lines.items():
+        axis.plot(frames / 1e6, values[:, 0], label=name, **styles[name])
+        axis.fill_between(frames / 1e6, *values[:, 1:].T, color=styles[name]["color"], alpha=0.15, linewidth=0)
+    _tidy(axis, x="million frames", y=label)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=6.5, frameon=False)
+    _finish(figure, file)
+
+
 def plot_profiles(
     profiles: Mapping[str, tuple[np.ndarray, np.ndarray]],
     styles: Styles,

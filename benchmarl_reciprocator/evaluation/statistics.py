@@ -219,17 +219,18 @@ def within_noise_of_the_best(scores: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def interquartile_means_over_time(scores: np.ndarray) -> np.ndarray:
-    """Interquartile mean over seeds at every evaluation.
+    """Interquartile mean over seeds, and tasks where there are several, at every time.
 
     Args:
-        scores (ndarray): ``[seeds, times]``.
+        scores (ndarray): ``[seeds, times]`` or ``[seeds, tasks, times]``; seeds are resampled for each task apart.
 
     Returns:
         ndarray: ``[times, 3]``: estimate, lower and upper end.
     """
     if len(scores) < 2:
-        return np.stack([scores[0], *2 * [np.full(scores.shape[1], math.nan)]], axis=-1)
-    by_time = scores[:, None, :]
+        means = trim_mean(scores.reshape(-1, scores.shape[-1]), proportiontocut=0.25, axis=0)
+        return np.stack([means, *2 * [np.full(scores.shape[-1], math.nan)]], axis=-1)
+    by_time = scores[:, None, :] if scores.ndim == 2 else scores
     with _repeatable():
         point, ends = library.get_interval_estimates(
             {"": by_time},

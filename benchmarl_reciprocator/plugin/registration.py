@@ -41,6 +41,7 @@ from benchmarl_reciprocator.plugin.benchmarl_private import (
     hook_into_loading,
     hook_into_setup,
 )
+from benchmarl_reciprocator.plugin.best_policy import BestPolicy
 from benchmarl_reciprocator.plugin.checks import (
     refuse_another_checkpoint,
     refuse_evaluation_that_never_comes,
@@ -308,13 +309,15 @@ def _settle_the_schedule(experiment: Experiment) -> None:
 
 def _attach_callbacks(experiment: Experiment) -> None:
     """Attach :class:`TaskCallback` and :class:`Schedule` to experiments on social dilemmas, whatever the algorithm: the
-    task's measures belong in the evaluation JSON of the stock algorithms too. After the callbacks were saved, else they
-    would come twice.
+    task's measures belong in the evaluation JSON of the stock algorithms too. To these, and to all that ask for a
+    :class:`Schedule`, a :class:`BestPolicy`. After the callbacks were saved, else they would come twice.
     """
     if isinstance(experiment.task, SocialDilemmaClass):
         add_callback(experiment, TaskCallback())
         if not _has_schedule(experiment):
             add_callback(experiment, Schedule())
+    if _has_schedule(experiment):
+        add_callback(experiment, BestPolicy())
 
 
 def _has_schedule(experiment: Experiment) -> bool:

@@ -19,6 +19,7 @@ from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
+from benchmarl_reciprocator.plugin.best_policy import keep_the_last_alone
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.plugin.schedule import Schedule
 
@@ -79,6 +80,7 @@ def run(folder: Path, cfg: DictConfig, choices: Mapping[str, str]) -> None:
         # Now, so that nothing of it can fail when the work is done.
         record = _record(experiment, folder, cfg, choices)
         experiment.run()
+    keep_the_last_alone(Path(experiment.folder_name))
     record |= {
         "frames": experiment.total_frames,
         "seconds": round(time.perf_counter() - started, 1),

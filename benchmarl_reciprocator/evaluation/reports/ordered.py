@@ -207,11 +207,26 @@ def _final(results: Results, measures: Mapping[str, CooperationMeasure]) -> pd.D
     final["score"] = _score(final)
     seats = [column for column in final if (match := SEAT.fullmatch(column)) and match[2] == "return"]
     final["worst_off"] = final[seats].min(axis=1) if seats else math.nan
-    others = [column for column in final if (match := BOUND.fullmatch(column)) and match[1] != "cooperate"]
-    if "all_cooperate_return" in final and others:
-        worst, best = final[others].bfill(axis=1).iloc[:, 0], final["all_cooperate_return"]
-        final["normalised"] = ((final["score"] - worst) / (best - worst)).where((best - worst).abs() > 1e-9)
+    normalised = normalised_scores(final)
+    if normalised is not None:
+        final["normalised"] = normalised
     return final.merge(_of_training(results, measures), on=RUN, how="left")
+
+
+def normalised_scores(rows: pd.DataFrame) -> pd.Series | None:
+    """Returns normalised by scripted play: 0 where all defect, or are greedy, and 1 where all cooperate.
+
+    Args:
+        rows (DataFrame): of evaluations, or means of some.
+
+    Returns:
+        Series: ``nan`` where a task has no such bounds, or they are the same; ``None`` where no task has any.
+    """
+    others = [column for column in rows if (match := BOUND.fullmatch(column)) and match[1] != "cooperate"]
+    if "all_cooperate_return" not in rows or not others:
+        return None
+    worst, best = rows[others].bfill(axis=1).iloc[:, 0], rows["all_cooperate_return"]
+    return ((_score(rows) - worst) / (best - worst)).where((best - worst).abs() > 1e-9)
 
 
 def _score(rows: pd.DataFrame) -> pd.Series:

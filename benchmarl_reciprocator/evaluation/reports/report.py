@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_sections
 from benchmarl_reciprocator.evaluation.reports.beside import sections_beside, worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.curves import curve_sections, diagnostic_sections
+from benchmarl_reciprocator.evaluation.reports.efficiency import efficiency_sections
 from benchmarl_reciprocator.evaluation.reports.headline import TOO_EARLY, headline, overview
 from benchmarl_reciprocator.evaluation.reports.ordered import OrderedResults, in_order
 from benchmarl_reciprocator.evaluation.reports.paired import paired_sections
@@ -87,6 +88,7 @@ def _sections(of: OrderedResults, of_scores: Sequence[Section], failed: int, out
         *cooperation,
         *of_scores,
         *aggregate_sections(of, output),
+        *efficiency_sections(of, output),
         *paired_sections(of),
         *curve_sections(of, output),
         *diagnostic_sections(of, output),
