@@ -46,6 +46,8 @@ def overrides(substrate: str, max_steps: int = 1000) -> list[str]:
         "algorithm.buffer_batches=2",
         "algorithm.future_influence=True",
         "experiment.loggers=[csv]",
+        # Videos would need torchvision and av.
+        "experiment.render=False",
     ]
 
 
