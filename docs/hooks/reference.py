@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import importlib
 import inspect
 import io
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scores
 import torch
 import yaml
 from benchmarl.algorithms import algorithm_config_registry
@@ -110,7 +110,7 @@ def task_pages(name: str) -> Pages:
     parts.append(f"## Measures\n\n{_measures(task, env)}")
     parts.append(f"## Scripted players\n\n{_players_of(task)}")
     parts.append(_sources(module, inspect.getmodule(type(env))))
-    parts.append(f"## Scores\n\n{_scores(name)}")
+    parts.append(f"## Scores\n\n{scores.of_task(name, _score_tables())}")
     made[f"reference/tasks/{name}.md"] = "\n".join(parts)
     return made
 
@@ -285,6 +285,8 @@ def algorithm_page(name: str) -> str:
         _equations(module),
         f"## Options\n\n{_options_of_algorithm(name, config)}",
         _sources(module),
+        f"## Scores\n\n{scores.of_algorithm(name, _name_of(name), _score_tables())}",
+        _cost_of_algorithm(name),
         f"## Reports\n\n{_reports_on(_name_of(name), name)}",
     ]
     return "\n".join(part for part in parts if part)
@@ -333,6 +335,20 @@ def _facts_of_algorithm(config: Any) -> str:
         "critic": critic,
     }
     return "\n".join(["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())])
+
+
+def _cost_of_algorithm(name: str) -> str:
+    text = scores.cost_of(name, _score_tables())
+    return f"## Cost\n\n{text}" if text else ""
+
+
+def _score_tables() -> list[scores.Scores]:
+    return scores.tables(_game_of_preset)
+
+
+def _game_of_preset(name: str) -> str | None:
+    file = CONF / "preset" / f"{name}.yaml"
+    return _task_of_preset(file) if file.is_file() else None
 
 
 def _is_of_members(config: type) -> bool:
@@ -528,26 +544,6 @@ def _sources(*modules: Any) -> str:
         for number, name in found.items()
     ]
     return "## Sources\n\n" + "\n".join(listed) + "\n"
-
-
-def _scores(task: str) -> str:
-    """The scores of every population on a task in the committed reports, the tables as they are."""
-    parts = []
-    for file in sorted(RESULTS.rglob(f"scores_{task}*.csv"), key=lambda file: (len(file.parts), str(file))):
-        page = next((file.parent / name for name in ("report.md", "README.md") if (file.parent / name).is_file()), None)
-        if page is None or "before" in file.parts:
-            continue
-        with file.open() as stream:
-            head, *rows = list(csv.reader(stream))
-        place = file.parent.relative_to(RESULTS)
-        link = f"../../results/{page.relative_to(RESULTS).as_posix()}"
-        title = file.stem.removeprefix("scores_").replace("_", " ")
-        parts.append(f'??? note "{place.as_posix()}: {title}"\n')
-        table = [head, ["---"] * len(head), *rows]
-        parts += [f"    | {' | '.join(map(cell, row))} |" for row in table]
-        parts.append(f"\n    From [this report]({link}).\n")
-    intro = "Interquartile means with 95% bootstrap intervals over seeds, from the committed reports.\n\n"
-    return intro + "\n".join(parts) if parts else "No committed report yet.\n"
 
 
 def _reports_on(title: str, name: str) -> str:
