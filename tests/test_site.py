@@ -47,6 +47,9 @@ def test_the_page_of_a_task_says_what_its_code_and_yaml_say() -> None:
     assert "| `task.max_steps` | `32` |" in page
     assert "- Foerster et al. 2018, [arXiv 1709.04326](https://arxiv.org/abs/1709.04326)" in page
     assert "| `grim` | " in page and "(../../results/matrix_games/report.md)" in page
+    # Every method once, of the first report that has it
+    assert "| Prisoner's dilemma | Advantage Alignment | -32.00" in page
+    assert page.count("| Prisoner's dilemma | IPPO | ") == 1
 
 
 def test_the_page_of_an_algorithm_has_the_options_of_all_its_yaml_files() -> None:
@@ -57,6 +60,12 @@ def test_the_page_of_an_algorithm_has_the_options_of_all_its_yaml_files() -> Non
     for name in ReciprocatorConfig.get_from_yaml().__dict__:
         assert page.count(f"`algorithm.{name}`") == 1, name
     assert "::: benchmarl_reciprocator.influence.balance.reciprocal_reward\n" in page
+    # Rivals tell what they maximise, and what they come to
+    for name in set(shipped_algorithms()) - {"frozen", "mixed", "scripted"}:
+        assert "## Equations\n" in reference.algorithm_page(name), name
+    page = reference.algorithm_page("loqa")
+    assert re.search(r"\| Prisoner's dilemma \| LOQA \| -\d.*\[rivals/suite\]\(../../results/rivals/README.md\)", page)
+    assert re.search(r"## Cost\n(.|\n)*\| Prisoner's dilemma \| \d+ \| 1\.\d\d \| \[rivals/suite\]", page)
 
 
 def test_a_task_of_ones_own_gets_a_page_without_yaml_or_measure() -> None:

@@ -40,11 +40,17 @@ def head_comment(file: Path) -> str:
 
 
 def sections_of(file: Path, title: str) -> list[Section]:
-    """The options of a yaml file as its comments group them. The head comment, before ``defaults``, is left out."""
+    """The options of a yaml file as its comments group them. The head comment is left out: what is before
+    ``defaults`` or, where there are none, before the first empty line.
+    """
     sections, comment, fresh = [Section(title)], [], True
     lines = file.read_text().splitlines()
     if any(line.startswith("defaults:") for line in lines):
         lines = lines[next(n for n, line in enumerate(lines) if line.startswith("defaults:")) + 1 :]
+    elif lines and lines[0].startswith("#"):
+        # Else of the first option, if no empty line is between
+        head = next((n for n, line in enumerate(lines) if not line.startswith("#")), 0)
+        lines = lines[head if not lines[head].strip() else 0 :]
     for line in lines:
         if line.startswith("# ---"):
             sections.append(Section(line.strip("# -")))

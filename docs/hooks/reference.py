@@ -110,7 +110,7 @@ def task_pages(name: str) -> Pages:
     parts.append(f"## Measures\n\n{_measures(task, env)}")
     parts.append(f"## Scripted players\n\n{_players_of(task)}")
     parts.append(_sources(module, inspect.getmodule(type(env))))
-    parts.append(f"## Scores\n\n{scores.of_task(name, _score_tables())}")
+    parts.append(f"## Scores\n\n{_scores_of_task(name, task)}")
     made[f"reference/tasks/{name}.md"] = "\n".join(parts)
     return made
 
@@ -282,7 +282,7 @@ def algorithm_page(name: str) -> str:
         _described(algorithm, heading=False),
         _note("algorithms", name),
         f"## In short\n\n{_facts_of_algorithm(config)}\n",
-        _equations(module),
+        _functions(module),
         f"## Options\n\n{_options_of_algorithm(name, config)}",
         _sources(module),
         f"## Scores\n\n{scores.of_algorithm(name, _name_of(name), _score_tables())}",
@@ -342,6 +342,11 @@ def _cost_of_algorithm(name: str) -> str:
     return f"## Cost\n\n{text}" if text else ""
 
 
+def _scores_of_task(name: str, task: SocialDilemmaClass) -> str:
+    methods = {*algorithm_config_registry, *task.players(), "guilt", "envy"}
+    return scores.of_task(name, methods, _score_tables())
+
+
 def _score_tables() -> list[scores.Scores]:
     return scores.tables(_game_of_preset)
 
@@ -356,12 +361,12 @@ def _is_of_members(config: type) -> bool:
     return not isinstance(inspect.getattr_static(config, "associated_class"), staticmethod)
 
 
-def _equations(module: Any) -> str:
-    """The public functions on tensors that an algorithm's modules import: where its equations are."""
+def _functions(module: Any) -> str:
+    """The public functions on tensors that an algorithm's modules import: its equations in code."""
     found = dict.fromkeys(_public_functions(module.__name__, depth=3))
     if not found:
         return ""
-    return "## Equations\n\n" + "\n".join(_described(function) for function in found)
+    return "## In code\n\n" + "\n".join(_described(function) for function in found)
 
 
 def _public_functions(module: str, depth: int) -> Iterator[Any]:

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "examples" / "results"
 # Longer tables are folded.
 MANY = 12
+SHORT = ["task", "population", "return", "cooperation", "worst-off agent", "seeds", "report"]
+INTRO = "Interquartile means over seeds with 95% bootstrap intervals, from the committed reports.\n\n"
 
 
 @dataclass
@@ -99,42 +101,57 @@ def _add_runs(scores: Scores, runs: Path, game_of_preset: Callable[[str], str | 
             scores.costs.setdefault(name, []).append(float(row["cpu_seconds"]) / float(row["frames"]) * 1e6)
 
 
-def of_task(name: str, all_tables: list[Scores]) -> str:
-    """Every population on a task, a table for each report, as it is there."""
+def of_task(name: str, methods: set[str], all_tables: list[Scores]) -> str:
+    """Every method on a task, of the first report that has it, and all populations, a table for each report.
+
+    Args:
+        name (str): of the registered task.
+        methods (set of str): names of algorithms and players. Populations that are called otherwise are variants of
+            one, or ablations.
+        all_tables (list of Scores): of :func:`tables`.
+    """
+    rows: dict[tuple[str, str], list[str]] = {}
     parts = []
     for scores in all_tables:
         if scores.game != name:
             continue
+        for row in scores.rows:
+            population = row[0].removesuffix(" †")
+            if {part.lower().replace(" ", "_") for part in population.split(" with ")} <= methods:
+                rows.setdefault((scores.task, population), _short(scores, row))
         title = scores.place if scores.task == name else f"{scores.place}: {title_of(scores.task)}"
         lines = _table(scores.head, scores.rows)
-        # The first one is what most look for.
-        parts.append(f'???{"" if parts else "+"} note "{title}"\n')
+        parts.append(f'??? note "{title}"\n')
         parts += [*(f"    {line}" for line in lines), f"\n    From {scores.link}.\n"]
-    intro = "Interquartile means over seeds with 95% bootstrap intervals, from the committed reports.\n\n"
-    return intro + "\n".join(parts) if parts else "No committed report yet.\n"
+    if not parts:
+        return "No committed report yet.\n"
+    by_method = "\n".join(_table(SHORT, list(rows.values()))) + "\n\n" if rows else ""
+    return INTRO + by_method + "All columns and populations, by report:\n\n" + "\n".join(parts)
 
 
 def of_algorithm(name: str, title: str, all_tables: list[Scores]) -> str:
     """Every population with an algorithm, over all reports."""
     rows = []
     for scores in all_tables:
-        measure = next((column for column in scores.head[2:3] if column != "worst-off agent"), None)
         for row in scores.rows:
-            of = dict(zip(scores.head, row))
-            population = of["population"].removesuffix(" †")
+            population = row[0].removesuffix(" †")
             known = scores.agents.get(population)
-            if name not in known if known is not None else title.lower() not in population.lower():
-                continue
-            cooperation = f"{of[measure]} ({measure})" if measure and of[measure] else "-"
-            task = title_of(scores.task)
-            rows.append([task, population, of["return"], cooperation, of["worst-off agent"], of["seeds"], scores.link])
+            if name in known if known is not None else title.lower() in population.lower():
+                rows.append(_short(scores, row))
     if not rows:
         return "No committed report yet.\n"
-    lines = _table(["task", "population", "return", "cooperation", "worst-off agent", "seeds", "report"], rows)
+    lines = _table(SHORT, rows)
     if len(rows) > MANY:
         lines = [f'??? note "{len(rows)} populations"\n', *(f"    {line}" for line in lines)]
-    intro = "Interquartile means over seeds with 95% bootstrap intervals, from the committed reports.\n\n"
-    return intro + "\n".join(lines) + "\n"
+    return INTRO + "\n".join(lines) + "\n"
+
+
+def _short(scores: Scores, row: list[str]) -> list[str]:
+    """A row of :data:`SHORT`."""
+    of = dict(zip(scores.head, row))
+    measure = next((column for column in scores.head[2:3] if column != "worst-off agent"), "")
+    cooperation = f"{of[measure]} ({measure})" if of.get(measure) else "-"
+    return [title_of(scores.task), row[0], of["return"], cooperation, of["worst-off agent"], of["seeds"], scores.link]
 
 
 def cost_of(name: str, all_tables: list[Scores]) -> str:
