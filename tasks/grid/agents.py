@@ -43,7 +43,7 @@ class Agents(Things):
 
     def leave(self, who: Tensor, steps: int) -> None:
         """Take the agents in the mask ``who`` ``[B, N]`` out of the world for so many steps, from the next on."""
-        self.out = torch.where(who, steps, self.out)
+        self.out = self.out.masked_fill(who, steps)
         self.cells = self.cells.masked_fill(who, self.grid.nowhere)
 
     def seats_at(self, cells: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Agents(Things):
         back = back[rows]
         place, waits = self._starts.come_back(back, self._standing[rows] > 0, self.random)
         facing = (self.random(*back.shape) * 4).long()
-        if self._starts.by_seat:
+        if waits is not None:
             self.out[rows] = torch.where(waits & (self.cells[rows] == self.grid.nowhere), 1, self.out[rows])
             back = back & ~waits
         self.cells[rows] = torch.where(back, place, self.cells[rows])
@@ -78,5 +78,5 @@ class Agents(Things):
         """Note who stands where."""
         standing = torch.zeros_like(self._standing)
         standing.scatter_(1, self.cells, self._appearance.pose_codes(self.facing, self._marked))
-        standing[:, self.grid.nowhere] = 0
+        standing.select(1, self.grid.nowhere).zero_()
         self._standing = standing

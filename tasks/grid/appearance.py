@@ -144,10 +144,8 @@ class Appearance:
             return seen
         if self._flat:
             return torch.cat([seen.flatten(-2), numbers.roll(-seat, 1).flatten(1)], -1)
-        inside = places < codes.shape[1]
-        places = torch.where(inside, places, 0)
-        on_cells = seen[..., self._cell_channels :]
-        on_cells.scatter_add_(1, places.unsqueeze(-1).expand_as(numbers), numbers * inside.unsqueeze(-1))
+        row, agent = (places < codes.shape[1]).nonzero(as_tuple=True)
+        seen[row, places[row, agent], self._cell_channels :] = numbers[row, agent]
         return seen
 
 

@@ -66,7 +66,7 @@ class StartCells:
             found[:, seats] = _free_cells(random(n_envs, cells.stop - cells.start), cells, len(seats))
         return found
 
-    def come_back(self, back: Tensor, taken: Tensor, random: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+    def come_back(self, back: Tensor, taken: Tensor, random: Callable[..., Tensor]) -> tuple[Tensor, Tensor | None]:
         """Free start cells for agents that come back, all different.
 
         Args:
@@ -75,15 +75,19 @@ class StartCells:
             random (callable): gives uniform random numbers of a shape.
 
         Returns:
-            tuple[Tensor, Tensor]: a cell for each, and who has none yet, boolean; ``[B, N]`` each. Only seats with
-                start cells of their own can have none.
+            tuple[Tensor, Tensor or None]: a cell for each, and who has none yet, boolean; ``[B, N]`` each. Only where
+                seats have start cells of their own can somebody have none; else ``None``.
         """
         if not self.by_seat:
-            return _free_cells_for(back, taken, self._groups[0][0], random)
+            cells, _ = self._groups[0]
+            best, number = _ranked(back, taken, cells, random)
+            return best.indices.gather(1, number).add_(cells.start), None
         found = torch.zeros(back.shape, dtype=torch.long, device=back.device)
         waits = torch.zeros_like(back)
         for cells, seats in self._groups:
-            found[:, seats], waits[:, seats] = _free_cells_for(back[:, seats], taken, cells, random)
+            best, number = _ranked(back[:, seats], taken, cells, random)
+            found[:, seats] = best.indices.gather(1, number) + cells.start
+            waits[:, seats] = back[:, seats] & (best.values.gather(1, number) < 0)
         return found, waits
 
 
@@ -92,9 +96,11 @@ def _free_cells(scores: Tensor, cells: slice, number: int) -> Tensor:
     return scores.topk(number).indices + cells.start
 
 
-def _free_cells_for(back: Tensor, taken: Tensor, cells: slice, random: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
-    """As :meth:`StartCells.come_back`, for agents that share their start cells."""
+def _ranked(
+    back: Tensor, taken: Tensor, cells: slice, random: Callable[..., Tensor]
+) -> tuple[torch.return_types.topk, Tensor]:
+    """As many cells as there are agents in a random order, those that are taken last, with scores below 0; and at which
+    of them each agent that comes back is, ``[B, N]``.
+    """
     scores = random(len(back), cells.stop - cells.start).masked_fill_(taken[:, cells], -1.0)
-    number = (back.cumsum(-1) - 1).clamp_(min=0)
-    best = scores.topk(back.shape[1])
-    return best.indices.gather(1, number) + cells.start, back & (best.values.gather(1, number) < 0)
+    return scores.topk(back.shape[1]), back.cumsum(-1).sub_(1).clamp_(min=0)

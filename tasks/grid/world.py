@@ -201,9 +201,9 @@ class GridWorldEnv(Agents):
         able = self.able()
         actions = actions * able
         back = self.out == 1
-        self.out = (self.out - 1).clamp(min=0)
+        self.out = (self.out - 1).clamp_(min=0)
         if "frozen" in self.marks:
-            self.frozen = (self.frozen - 1).clamp(min=0)
+            self.frozen = (self.frozen - 1).clamp_(min=0)
         self._move(actions)
         moved = self.cells
         self._fire(actions, able)
@@ -232,7 +232,7 @@ class GridWorldEnv(Agents):
 
     def state(self, first_seat: int = 0) -> Tensor:
         codes = self._seen.flatten().index_select(0, self._layout).view(*self.batch_size, -1)
-        seen = self._appearance.to_seat(codes, first_seat, self._numbers(), self._places[self.cells])
+        seen = self._appearance.to_seat(codes, first_seat, self._numbers(), self._places.take(self.cells))
         return seen.view(*self.batch_size, *self._appearance.shape(*self.grid.shape, self.n_agents))
 
     def numbers(self) -> Tensor:
@@ -299,8 +299,10 @@ class GridWorldEnv(Agents):
         """The beams of that name that are fired in this step, mostly few: in which environments and by which seats,
         ``[S]`` each, and the cells that each reaches, in ``things.flatten()``: ``[S, width * length]``.
         """
-        row, seat = self.fired(beam).nonzero(as_tuple=True)
-        return row, seat, self._firing.reach.flatten(2)[row, seat] + row.unsqueeze(-1) * self.things.shape[1]
+        shot = self.fired(beam).flatten().nonzero().squeeze(-1)
+        row = shot // self.n_agents
+        reach = self._firing.reach.flatten(2).flatten(0, 1).index_select(0, shot)
+        return row, shot - row * self.n_agents, reach.add_(row.unsqueeze(-1), alpha=self.things.shape[1])
 
     def in_the_way(self) -> Tensor:
         """What lies on every cell for beams that things stop, ``[B, n + 2]``. A game may let some of it be passed."""

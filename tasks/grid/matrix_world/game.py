@@ -20,7 +20,7 @@ BEAM = "interact"
 DRAWN = "0"
 MARKS = {"frozen": "#FFFFFF", "ready": "#C0C0C0"}
 FLOOR_COLOUR = "#D8D2C2"
-INFO = ("interactions", "cooperates", "share_1", "collected", "collected_1")
+INFO = ("interactions", "cooperates", "share_1", "collected")
 
 
 class InTheMatrixEnv(GridWorldEnv):
@@ -98,11 +98,11 @@ class InTheMatrixEnv(GridWorldEnv):
         self._waits[rows] = self._hits[rows] = 0
         self.inventories[rows] = self.rules.initial_inventory
         self._known[rows] = self.rules.initial_inventory / 10
+        self._told[rows, :, -1] = 1
         self._owed[rows] = 0
         self.busy[rows] = self._over[rows] = False
 
     def numbers(self) -> Tensor:
-        torch.eq(self.wait(BEAM), 0, out=self._told[..., -1])
         return self._told
 
     def in_the_way(self) -> Tensor:
@@ -122,7 +122,7 @@ class InTheMatrixEnv(GridWorldEnv):
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         before = self.things[:, self.fields].clone() if self.rules.regrowth else None
-        found, taken = self._collect()
+        found = self._collect()
         row, shooter, places = self.shots(BEAM)
         if self.rules.resource_hits:
             self._hit_resources(places)
@@ -134,19 +134,19 @@ class InTheMatrixEnv(GridWorldEnv):
             if empty.any():
                 self.restore(empty, self.fields, self.supply)
         rewards = self._finish(met > 0, rewards)
+        self._told[..., -1] = self.wait(BEAM) == 0
         return rewards, {
             "interactions": met,
             "cooperates": cooperates,
             "share_1": share_1,
             "collected": found,
-            "collected_1": taken[..., 0],
         }
 
     def _is_resource(self, things: Tensor) -> Tensor:
         return things >= self._first_class
 
-    def _collect(self) -> tuple[Tensor, Tensor]:
-        """Let agents take what lies on their cells: who does, ``[B, N]``, and of which class, ``[B, N, K]``."""
+    def _collect(self) -> Tensor:
+        """Let agents take what lies on their cells: who does, ``[B, N]``."""
         under = self.things.gather(1, self.cells)
         found = self._is_resource(under)
         self.things.scatter_(1, self.cells, under.masked_fill(found, 0))
@@ -155,7 +155,7 @@ class InTheMatrixEnv(GridWorldEnv):
         # Whoever is frozen collects nothing.
         self._known.add_(taken, alpha=0.1)
         self.marks["ready"].logical_or_(found)
-        return found, taken
+        return found
 
     def _hit_resources(self, places: Tensor) -> None:
         """Count hits on the cells that beams reach, and remove what has had its last."""
@@ -236,13 +236,14 @@ def match(hits: Tensor, chance: Tensor) -> Tensor:
     n_agents = hits.shape[-1]
     weight = (chance + 1) * hits
     weight = torch.maximum(weight, weight.transpose(1, 2))
-    partner = torch.full(hits.shape[:2], n_agents, device=hits.device)
     seats = torch.arange(n_agents, device=hits.device)
-    while True:
+    partner = seats.new_full(hits.shape[:2], n_agents)
+    left = True
+    while left:
         best, whom = weight.max(-1)
         # Pairs that come first for both of them
-        mutual = (best > 0) & (whom.gather(1, whom) == seats)
-        if not mutual.any():
-            return partner
+        mutual = (whom.gather(1, whom) == seats).logical_and_(best)
         partner = torch.where(mutual, whom, partner)
-        weight = weight.masked_fill(mutual.unsqueeze(-1) | mutual.unsqueeze(-2), 0)
+        weight.masked_fill_(mutual.unsqueeze(-1) | mutual.unsqueeze(-2), 0)
+        left = bool(weight.any())
+    return partner
