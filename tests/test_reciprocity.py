@@ -64,16 +64,17 @@ class SpoilRewards(Callback):
 
 
 def test_reward_is_the_tasks_plus_the_weighted_reciprocal_one(small_experiment) -> None:
-    experiment = small_experiment("algorithm=reciprocator", "algorithm.reward_weight_end=3", "experiment.max_n_iters=1")
+    options = ("algorithm.reward_weight_end=3", "algorithm.reward_unit=2", "experiment.max_n_iters=1")
+    experiment = small_experiment("algorithm=reciprocator", *options)
     spy = Spy(experiment)
     experiment.run()
     joint = spy.callback.view(spy.before[0], torch.arange(32).expand(8, 32))
-    influence = spy.callback.learner.influence(joint)
+    influence = spy.callback.learner.influence(joint) / 2
     done = spy.before[0]["next", "done"]
     config = experiment.algorithm_config
     gamma = experiment.config.gamma if config.balance_gamma is None else config.balance_gamma
     balance, _ = influence_balance(influence, done, gamma, debit=config.balance_debit)
-    expected = spy.reward(spy.before)[0] + 3 * reciprocal_reward(influence, balance, form=config.reciprocal_form)
+    expected = spy.reward(spy.before)[0] / 2 + 3 * reciprocal_reward(influence, balance, form=config.reciprocal_form)
     torch.testing.assert_close(spy.reward(spy.after)[0], expected)
 
 
