@@ -67,6 +67,7 @@ GOLDEN: dict[tuple[str, str | None], tuple[int, float, float]] = {
     ("gift_refinements", "small"): (1, -3.4606, -10.2585),
     ("gift_refinements", "melting_pot"): (1, 0.0000, 30.0878),
     ("gift_refinements", "socialjax"): (1, -0.9200, 74.1006),
+    ("graded_contributions", None): (1, -1.9330, 3.1803),
     ("harvest", "small"): (2, 2.6418, -73.8093),
     ("harvest", "ssdg"): (2, 53.7249, 17.1514),
     ("harvest", "melting_pot"): (2, -2.5519, 24.9630),

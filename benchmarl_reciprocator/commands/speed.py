@@ -2,7 +2,7 @@
 
     benchmarl-reciprocator speed --output speed.json
     benchmarl-reciprocator speed --against examples/results/speed/ratios.json --only coins_lenient
-    benchmarl-reciprocator speed --only public_goods coins_many --agents 2 10 --output agents.json
+    benchmarl-reciprocator speed --only public_goods coins_many --agents 3 10 --output agents.json
 
 CPU time of one thread. Iterations of both algorithms take turns in one process, so that other work on the machine slows
 down both alike; only ratios are compared.

@@ -239,12 +239,16 @@ def plot_against(
         named = any(isinstance(value, str) for value in values)
         axis.set_xticks(range(len(values)) if named else values, [fill(str(value), 14) for value in values])
         axis.minorticks_off()
+        if named:
+            axis.set_xlim(-0.5, len(values) - 0.5)
         for name in (name for name in shown if name in lines):
             places = [values.index(value) if named else value for value, _ in lines[name]]
             estimates, lows, highs = np.array([interval for _, interval in lines[name]], float).T
             lengths = np.nan_to_num(np.abs([estimates - lows, highs - estimates]))
             style = {**styles[name], **({"linestyle": "none"} if named else {})}
-            drawn[name] = axis.errorbar(places, estimates, lengths, marker="o", markersize=3, capsize=2, **style)
+            drawn[name] = axis.errorbar(
+                places, estimates, lengths, marker="o", markersize=3, elinewidth=1, capsize=2, **style
+            )
     figure.legend(
         [drawn[name] for name in shown], shown, loc="outside lower center", ncols=3, fontsize=7, frameon=False
     )
