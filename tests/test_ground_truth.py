@@ -16,6 +16,7 @@ import torch
 from conftest import SMALL
 from torch import Tensor
 
+from benchmarl_reciprocator.algorithms.reciprocity.estimate_check import MEASURES, EstimateCheck
 from benchmarl_reciprocator.influence import agreement, exact_influence, unilateral_deviations
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv
 from benchmarl_reciprocator.tasks.coins.model import (
@@ -27,6 +28,7 @@ from benchmarl_reciprocator.tasks.coins.model import (
     decode_boards,
     place_boards,
 )
+from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameEnv
 from benchmarl_reciprocator.tasks.matrix.model import decode_outcomes, joint_number, matrix_outcome, matrix_values
 
@@ -309,7 +311,7 @@ def study() -> ModuleType:
 def test_study_knows_policies_and_rewards_of_a_run(
     study: ModuleType, small_experiment, preset: str, overrides: list[str]
 ) -> None:
-    callback = study.InfluenceStudy(every=1)
+    callback = EstimateCheck(every=1)
     experiment = small_experiment(
         "algorithm=reciprocator",
         "algorithm.future_influence=true",
@@ -326,20 +328,20 @@ def test_study_knows_policies_and_rewards_of_a_run(
     assert all(math.isfinite(row["correlation"]) for row in callback.rows)
     # Policies are frozen in the warm-up: what was replayed is what they do now.
     for current, replayed, lag in zip(callback.rows[::5], callback.rows[1::5], callback.rows[2::5]):
-        for name in study.MEASURES:
+        for name in MEASURES:
             assert replayed[name] == pytest.approx(current[name], rel=1e-3, abs=1e-5)
         assert (lag["correlation"], lag["rmse"]) == pytest.approx((1, 0), abs=1e-5)
 
     # Policies as tabulated are those that the batch was played by, and its rewards those that the model tells.
-    table = callback._policies_on_all_boards()
+    table = callback.policies_in_all_situations()
     with torch.no_grad():
         batch = experiment.test_env.rollout(8, policy=experiment.policy)
-    situation, action = callback.truth.situation(batch["state"]), study.joint_entry(batch, "action")
+    situation, action = callback.truth.situation(batch["state"]), joint_entry(batch, "action")
     logits = torch.cat([batch[group, "logits"] for group in experiment.group_map], dim=-2)
     torch.testing.assert_close(table[callback.truth.number(situation)], logits.softmax(-1))
     if not getattr(callback.truth.options, "action_noise", 0):
         expected = callback.truth.rewards(situation, action)
-        torch.testing.assert_close(expected, study.joint_entry(batch, "next", "reward"))
+        torch.testing.assert_close(expected, joint_entry(batch, "next", "reward"))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_study_knows_policies_and_rewards_of_a_run(
 def test_study_puts_agents_in_each_others_place(
     study: ModuleType, small_experiment, preset: str, overrides: list[str]
 ) -> None:
-    callback = study.InfluenceStudy(every=1)
+    callback = EstimateCheck(every=1)
     options = ("algorithm.estimator_share_params=true", *overrides)
     experiment = small_experiment("algorithm=reciprocator", *options, preset=preset, callbacks=[callback])
     experiment.run()
@@ -356,7 +358,7 @@ def test_study_puts_agents_in_each_others_place(
     with torch.no_grad():
         batch = experiment.test_env.rollout(8, policy=experiment.policy)
     truth = callback.truth
-    situation, action = truth.situation(batch["state"]), study.joint_entry(batch, "action")
+    situation, action = truth.situation(batch["state"]), joint_entry(batch, "action")
     # Of a symmetric game nothing changes but whose reward it is.
     for by in range(truth.n_agents):
         turned = truth.rewards(truth.turned(situation, by), action.roll(-by, -1))
@@ -378,9 +380,47 @@ def test_study_reports_what_is_in_the_folder(
         monkeypatch.setattr(sys, "argv", [*command, "--table-from", "1", *more, *small])
         study.main()
     rows = pd.read_csv(tmp_path / "agreement.csv")
-    assert set(rows.columns) == {"iteration", "part", "policies", *study.MEASURES, "seed", "config"}
+    assert set(rows.columns) == {"iteration", "part", "policies", *MEASURES, "seed", "config"}
     # Immediate by two kinds of policies, and the lag, in two iterations of two configs; the repeated run is there once.
     assert len(rows) == 2 * 2 * 3
     assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + 2 * 3
     assert (tmp_path / "agreement.png").stat().st_size > 10_000
     assert len(json.loads((tmp_path / "setting.json").read_text())) == 2
+
+
+def test_a_run_that_is_asked_to_logs_the_agreement(small_experiment, tmp_path: Path) -> None:
+    experiment = small_experiment(
+        "algorithm=reciprocator",
+        "algorithm.estimate_check_interval=2",
+        "algorithm.estimate_bias=5",
+        "co_players.share=0.5",
+        "experiment.loggers=[csv]",
+    )
+    experiment.run()
+    (file,) = tmp_path.rglob("scalars/reciprocity_agreement_immediate_current_correlation.csv")
+    # In the first of two iterations alone, of the estimate as it was before the error was put in.
+    ((iteration, correlation),) = (line.split(",") for line in file.read_text().split())
+    assert iteration == "0"
+    assert -1 <= float(correlation) <= 1
+    (file,) = tmp_path.rglob("scalars/reciprocity_agreement_immediate_current_bias.csv")
+    assert abs(float(file.read_text().split(",")[1])) < 3
+
+
+def test_without_a_known_model_there_is_nothing_to_hold_the_estimate_against(small_experiment) -> None:
+    with pytest.raises(ValueError, match=r"^task must be one whose model is known .*, but is 'negotiation'"):
+        small_experiment("algorithm=reciprocator", "algorithm.estimate_check_interval=1", preset="negotiation")
+
+
+@pytest.mark.parametrize("reservoir", [True, False])
+def test_what_was_replayed_is_what_the_buffer_is_a_sample_of(small_experiment, reservoir: bool) -> None:
+    callback = EstimateCheck(every=10)
+    experiment = small_experiment(
+        "algorithm=reciprocator",
+        "algorithm.buffer_batches=2",
+        f"algorithm.buffer_reservoir={reservoir}",
+        "experiment.max_n_iters=4",
+        callbacks=[callback],
+    )
+    experiment.run()
+    # A reservoir is a sample of all four batches of 8 times 32 steps; else the last two are in the buffer.
+    assert callback.replayed.sum().item() == pytest.approx(256 * (4 if reservoir else 2), rel=1e-4)

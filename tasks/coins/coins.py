@@ -12,6 +12,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv, coin_metrics
+from benchmarl_reciprocator.tasks.coins.model import CoinsModel
 from benchmarl_reciprocator.tasks.coins.players import PLAYERS, scripted_bounds
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
@@ -83,6 +84,10 @@ class TaskConfig(NoiseOptions):
     def cooperation(self) -> CooperationMeasure:
         """The share of own coins among all that agents take."""
         return CooperationMeasure("own_coin_share", "own-coin share")
+
+    def known_model(self) -> CoinsModel:
+        """The rewards and transitions of these rules."""
+        return CoinsModel(self)
 
     def bounds(self) -> dict[str, float]:
         """Returns and own-coin shares of scripted play under these rules, see

@@ -1,16 +1,69 @@
 """Ground truth for Coins: its rewards, its boards and, for two agents, the exact values of policies.
 
-Pure functions on boards, which are the cells of the agents ``[*B, N]`` and of their coins ``[*B, N]``, row times ``G``
-plus column on a torus of side ``G``, and ``G^2`` for a coin that is not on the board.
+:class:`CoinsModel` is all of it for one task. The rest are pure functions on boards, which are the cells of the agents
+``[*B, N]`` and of their coins ``[*B, N]``, row times ``G`` plus column on a torus of side ``G``, and ``G^2`` for a coin
+that is not on the board.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from benchmarl_reciprocator.tasks.coins.game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
 from benchmarl_reciprocator.tasks.options import bad_option, check_option
+
+if TYPE_CHECKING:
+    from benchmarl_reciprocator.tasks.coins.coins import TaskConfig
+
+
+class CoinsModel:
+    """The known model of a Coins task, a :class:`~benchmarl_reciprocator.tasks.known_model.KnownModel`. A situation is
+    a board ``[*B, 2 N]``: the cells of agents, and then of coins.
+
+    Args:
+        options (TaskConfig): the task's.
+    """
+
+    def __init__(self, options: TaskConfig) -> None:
+        self.options, self.rules = options, options.rules()
+        self.n_agents, self.n_actions = options.n_agents, self.rules.n_actions
+        self.continuation_probability = options.continuation_probability
+        self.penalty = -self.n_agents / (self.n_agents - 1) if options.penalty is None else options.penalty
+        self.n_situations = self.rules.grid_size**8
+        # Tables of more boards than these would not be filled in seconds.
+        self.has_tables = self.n_agents == 2 and self.rules.coins == "per_agent" and self.rules.grid_size <= 3
+
+    def situation(self, state: Tensor) -> Tensor:
+        size, image = self.rules.grid_size, self.options.observation == "image"
+        board = decode_boards(state, self.n_agents, size, view=self.options.cells_in_view(), image=image)
+        return torch.cat(board, dim=-1)
+
+    def rewards(self, situation: Tensor, action: Tensor) -> Tensor:
+        return coin_rewards(*self._board(situation), action, self.rules, self.penalty)
+
+    def number(self, situation: Tensor) -> Tensor:
+        return board_index(*self._board(situation), self.rules.grid_size)
+
+    def turned(self, situation: Tensor, by: int) -> Tensor:
+        return torch.cat([part.roll(-by, -1) for part in self._board(situation)], dim=-1)
+
+    def observations(self) -> Tensor:
+        boards = all_boards(self.rules.grid_size)
+        env = self.options.make_env(num_envs=len(boards[0]), device="cpu", seed=0)
+        place_boards(env, *boards)
+        return env.observations()
+
+    def values(self, policy: Tensor, gamma: float) -> Tensor:
+        return coin_values(policy, self.rules, self.penalty, gamma)
+
+    def future(self, values: Tensor, situation: Tensor, action: Tensor, gamma: float) -> Tensor:
+        return coin_future(values, *self._board(situation), action, self.rules, gamma)
+
+    def _board(self, situation: Tensor) -> tuple[Tensor, Tensor]:
+        return situation[..., : self.n_agents], situation[..., self.n_agents :]
 
 
 def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules, penalty: float) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from benchmarl_reciprocator.tasks.environment import SocialDilemmaEnv
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.cooperation import cooperation_metrics
+from benchmarl_reciprocator.tasks.matrix.model import MatrixModel
 from benchmarl_reciprocator.tasks.matrix.players import PLAYERS, MatrixGame
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
 from benchmarl_reciprocator.tasks.noise import NoiseOptions
@@ -207,6 +208,10 @@ class MatrixGameOptions(NoiseOptions):
         if self.cooperates_with() is None:
             return None
         return CooperationMeasure("p_cooperate", "P(cooperate)")
+
+    def known_model(self) -> MatrixModel:
+        """The rewards and transitions of this game."""
+        return MatrixModel(self)
 
     def bounds(self) -> dict[str, float]:
         """Expected return of an agent, in units of reward, when all cooperate and, with two actions, when all defect;

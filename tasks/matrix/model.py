@@ -1,15 +1,77 @@
 """Ground truth for iterated matrix games: expected rewards, and exact values of memory-one policies.
 
+:class:`MatrixModel` is all of it for one task.
+
 A state is the number of the last joint action (row-major, ``0`` to ``J - 1``), or ``J`` in the first step of an
 episode.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from benchmarl_reciprocator.tasks.options import bad_option, check_option
+
+if TYPE_CHECKING:
+    from benchmarl_reciprocator.tasks.matrix.matrix_game import MatrixGameOptions
+
+
+class MatrixModel:
+    """The known model of a matrix game, a :class:`~benchmarl_reciprocator.tasks.known_model.KnownModel`. A situation is
+    the number of the last joint action, ``[*B, 1]``.
+
+    Args:
+        options (MatrixGameOptions): the task's.
+
+    Raises:
+        ValueError: if agents have different numbers of actions.
+    """
+
+    has_tables = True
+
+    def __init__(self, options: MatrixGameOptions) -> None:
+        self.options, self.payoffs = options, options.payoff_table()
+        self.sizes = tuple(self.payoffs.shape[:-1])
+        self.n_agents, self.n_actions = len(self.sizes), self.sizes[0]
+        self.continuation_probability = options.continuation_probability
+        self.n_situations = len(self.payoffs.flatten(0, -2)) + 1
+        alike = len(set(self.sizes)) == 1
+        check_option("the shape of task.payoffs", list(self.payoffs.shape), alike, "of as many actions for all agents")
+
+    def situation(self, state: Tensor) -> Tensor:
+        return decode_outcomes(state, self.sizes, joint=self.options.observation == "joint").unsqueeze(-1)
+
+    def rewards(self, situation: Tensor, action: Tensor) -> Tensor:
+        return matrix_outcome(self.payoffs, action, self.options.action_noise)
+
+    def number(self, situation: Tensor) -> Tensor:
+        return situation.squeeze(-1)
+
+    def turned(self, situation: Tensor, by: int) -> Tensor:
+        played = situation.clamp(max=self.n_situations - 2).squeeze(-1)
+        action = torch.stack(torch.unravel_index(played, self.sizes), dim=-1).roll(-by, -1)
+        first = situation == self.n_situations - 1
+        return torch.where(first, situation, joint_number(action, self.sizes).unsqueeze(-1))
+
+    def observations(self) -> Tensor:
+        joint = torch.cartesian_prod(*map(torch.arange, self.sizes))
+        env = self.options.make_env(num_envs=len(joint) + 1, device="cpu", seed=0)
+        env.start(torch.ones(len(joint) + 1, dtype=torch.bool))
+        env.action_noise = 0.0
+        env.transition(pad(joint, (0, 0, 0, 1)))
+        env.start(torch.arange(len(joint) + 1) == len(joint))
+        return env.observations()
+
+    def values(self, policy: Tensor, gamma: float) -> Tensor:
+        return matrix_values(policy, self.payoffs, gamma, self.options.action_noise)
+
+    def future(self, values: Tensor, situation: Tensor, action: Tensor, gamma: float) -> Tensor:
+        table = values[:-1].reshape(self.payoffs.shape)
+        return gamma * matrix_outcome(table, action, self.options.action_noise)
 
 
 def decode_outcomes(state: Tensor, n_actions: tuple[int, ...], *, joint: bool) -> Tensor:

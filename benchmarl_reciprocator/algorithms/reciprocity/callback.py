@@ -17,6 +17,7 @@ from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import (
     FailureSignatures,
     ReciprocityWarning,
 )
+from benchmarl_reciprocator.algorithms.reciprocity.estimate_check import EstimateCheck
 from benchmarl_reciprocator.algorithms.reciprocity.injected_error import InjectedError
 from benchmarl_reciprocator.algorithms.reciprocity.joint_batch import EpisodeClock, JointView
 from benchmarl_reciprocator.algorithms.reciprocity.rewards import (
@@ -82,6 +83,8 @@ class Reciprocity(Callback):
             config.check_agreement(other)
         self.groups[group] = config
         self.shared = config.shared()
+        if self.shared.estimate_check_interval:
+            callback_of(self.experiment, EstimateCheck).every = self.shared.estimate_check_interval
 
     def with_balance(self, observation_spec: Composite) -> Composite:
         """``observation_spec`` of all groups, with what the agents of a group see of their balance."""
@@ -118,6 +121,9 @@ class Reciprocity(Callback):
         self.view = make_view(self.experiment, self.shared)
         self.learner = make_learner(self.experiment, self.view, self.shared, self.shared.reward_unit)
         self.error = InjectedError(self.shared)
+        for callback in self.experiment.callbacks:
+            if isinstance(callback, EstimateCheck):
+                callback.reciprocity = self
         check_checkpoint(self.experiment)
 
     def on_batch_collected(self, batch: TensorDictBase) -> None:

@@ -23,6 +23,7 @@ ADDED_LATER = {
     "estimate_bias": 0.0,
     "estimate_noise": 0.0,
     "estimate_sign_flips": 0.0,
+    "estimate_check_interval": 0,
 }
 # What the metadata of an option's field says: how to tell whether a value is valid, and what it must be, in words.
 # The words are made when they are needed: the models that there are may be more by then.
@@ -182,6 +183,8 @@ class SharedOptions(EstimatorOptions):
             units of the standard deviation of the batch's influence.
         estimate_noise (float): standard deviation of normal noise on it, in the same units.
         estimate_sign_flips (float): probability that its sign is turned over, before that.
+        estimate_check_interval (int): the estimate, without such errors, is held against the exact influence once in so
+            many iterations, where the game's model is known; 0: never.
     """
 
     reciprocity_delay: int = field(metadata=integer(0))
@@ -191,6 +194,7 @@ class SharedOptions(EstimatorOptions):
     estimate_bias: float = field(metadata=number())
     estimate_noise: float = field(metadata=number(least=0))
     estimate_sign_flips: float = field(metadata=number(least=0, most=1))
+    estimate_check_interval: int = field(metadata=integer(0))
 
 
 @dataclass
