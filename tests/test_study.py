@@ -13,8 +13,9 @@ from benchmarl_reciprocator.evaluation.paired_tests import paired_test
 from benchmarl_reciprocator.evaluation.reports.ordered import in_order
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.reports.study import Study, keep_study, kept_studies, read_study
-from benchmarl_reciprocator.evaluation.reports.study_sections import outcome_values, verdict
+from benchmarl_reciprocator.evaluation.reports.study_sections import outcome_values, study_sections, verdict
 from benchmarl_reciprocator.evaluation.result_files import read_results
+from benchmarl_reciprocator.evaluation.sections import render_markdown
 from benchmarl_reciprocator.suites.suite import expand
 
 TASKS, POPULATIONS = ("short", "long"), ("ippo", "mine")
@@ -83,7 +84,13 @@ def test_a_study_is_kept_in_the_folder_by_the_name_of_its_suite(tmp_path: Path) 
     ],
 )
 def test_what_an_interval_excludes(one: list[float], margin: float | None, said: str) -> None:
-    assert verdict(paired_test(dict(enumerate(one)), dict.fromkeys(range(3), 0.5)), margin) == said
+    test = paired_test(dict(enumerate(one)), dict.fromkeys(range(3), 0.5))
+    assert verdict(test, test.p, margin) == said
+
+
+def test_a_difference_that_the_number_of_comparisons_explains_is_none() -> None:
+    test = paired_test({0: 0.1, 1: 0.11, 2: 0.09}, dict.fromkeys(range(3), 0.5))
+    assert verdict(test, 0.06, 0.1) == "not told apart"
 
 
 @pytest.fixture
@@ -163,9 +170,9 @@ def test_what_was_not_run_or_measured_is_no_error(folder: Path) -> None:
         "varied": [{**VARIED, "values": values}],
     }
     keep_study(folder, "study_length", section, values, POPULATIONS)
-    write_report(folder)
-    assert "Not measured: sustainability." in (folder / "report" / "study_length.md").read_text()
-    assert set(pd.read_csv(folder / "report" / "study_length.csv")["value"]) == {8, 32}
+    (section_of_report,), _ = study_sections(in_order(read_results(folder)), folder, folder)
+    assert "Not measured: sustainability." in render_markdown([section_of_report])
+    assert set(pd.read_csv(folder / "study_length.csv")["value"]) == {8, 32}
 
 
 def test_a_value_has_one_point_on_every_line() -> None:

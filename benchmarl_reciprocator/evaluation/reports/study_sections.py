@@ -32,6 +32,8 @@ from benchmarl_reciprocator.evaluation.statistics import Interval
 
 # The share of an iteration's diagnostics that counts as the end of training, as of evaluations
 END = 0.2
+# Of significance
+LEVEL = 0.05
 
 
 class Difference(NamedTuple):
@@ -98,15 +100,20 @@ def _diagnostic(diagnostics: pd.DataFrame, name: str) -> pd.Series:
     return ends[columns].mean(axis=1).groupby([ends[name] for name in RUN]).mean()
 
 
-def verdict(test: PairedTest, margin: float | None) -> str:
-    """What a difference's interval excludes, in words: that it is none, or that it is more than the margin."""
+def verdict(test: PairedTest, p: float, margin: float | None) -> str:
+    """What the data exclude, in words.
+
+    Args:
+        test (PairedTest): of a difference.
+        p (float): corrected for all comparisons of a study; only up to :data:`LEVEL` there is said to be a difference.
+        margin (float, optional): the largest difference that counts as none; there is said to be none where the whole
+            interval is smaller.
+    """
     difference, low, high = test.difference
     if math.isnan(low):
-        return "too few seeds" if test.seeds else "not run"
-    direction = "" if low <= 0 <= high else "higher" if difference > 0 else "lower"
-    if margin is None:
-        return direction or "not told apart"
-    if max(abs(low), abs(high)) >= margin:
+        return "too few seeds"
+    direction = "" if p > LEVEL else "higher" if difference > 0 else "lower"
+    if margin is None or max(abs(low), abs(high)) >= margin:
         return direction or "not told apart"
     return f"{direction}, by less than {margin:g}" if direction else f"no effect: less than {margin:g}"
 
@@ -237,7 +244,7 @@ def _differences(
     for one, p in zip(compared, corrected):
         (task, population), (other_task, other_population) = one.point, one.against
         against = ordered.label(other_population) if other_task == task else ordered.title(other_task)
-        said = verdict(one.test, study.outcomes[one.outcome])
+        said = verdict(one.test, p, study.outcomes[one.outcome])
         rows.append(
             [
                 literal(ordered.title(task)),
@@ -269,7 +276,7 @@ def _differences(
     pd.DataFrame(numbers).to_csv(output / f"{name}_differences.csv", index=False, float_format="%.5g")
     text = (
         "Differences, seed by seed: mean with Student's 95% interval, and the p-value of the paired t-test, corrected "
-        f"for all {len(rows)} comparisons (Holm). The data exclude what is outside of the interval: *no effect* is "
+        f"for all {len(rows)} comparisons (Holm). The interval excludes what is outside of it: *no effect* is "
         "said only where all of it is smaller than the difference that the suite counts as none; *not told apart* is "
         "no evidence that there is none."
     )
