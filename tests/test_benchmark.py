@@ -103,7 +103,8 @@ def test_a_suite_ends_in_a_report(finished: Finished) -> None:
     assert 'src="http' not in page
     # The full config is beside the results, and an agent to be loaded.
     assert len(list((folder / "report" / "configs").glob("*.yaml"))) == 2
-    assert "Which one?" in (folder / "report" / "tiny.md").read_text()
+    for file in ("tiny.md", "report.md", "report.html"):
+        assert "Which one?" in (folder / "report" / file).read_text()
     assert len(list(folder.glob("runs/*/*/*/*/checkpoints/checkpoint_512.pt"))) == 2
 
 

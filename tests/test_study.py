@@ -11,7 +11,6 @@ import pytest
 
 from benchmarl_reciprocator.evaluation.paired_tests import paired_test
 from benchmarl_reciprocator.evaluation.reports.ordered import in_order
-from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.reports.study import Study, keep_study, kept_studies, read_study
 from benchmarl_reciprocator.evaluation.reports.study_sections import outcome_values, study_sections, verdict
 from benchmarl_reciprocator.evaluation.result_files import read_results
@@ -123,13 +122,13 @@ def _add_run(folder: Path, task: str, population: str, seed: int, cooperation: f
 
 
 def test_the_report_answers_the_question(folder: Path) -> None:
-    write_report(folder)
     report = folder / "report"
+    report.mkdir()
+    study_sections(in_order(read_results(folder)), folder, report)
     assert (report / "study_length.png").is_file()
     text = (report / "study_length.md").read_text()
     assert text.startswith("# Study: length\n")
     assert SECTION["question"] in text
-    assert "## Study: length" in (report / "report.md").read_text()
     numbers = pd.read_csv(report / "study_length.csv")
     of = numbers[(numbers["varied"] == "episode length") & (numbers["outcome"] == "cooperation")]
     assert of.set_index(["value", "population"])["estimate"].to_dict() == pytest.approx(
