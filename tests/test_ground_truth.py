@@ -8,7 +8,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -17,6 +17,7 @@ from conftest import SMALL
 from torch import Tensor
 
 from benchmarl_reciprocator.algorithms.reciprocity.estimate_check import MEASURES, EstimateCheck
+from benchmarl_reciprocator.evaluation.reports import curves
 from benchmarl_reciprocator.influence import agreement, exact_influence, unilateral_deviations
 from benchmarl_reciprocator.tasks.coins.game import VARIANTS, CoinRules, CoinsEnv
 from benchmarl_reciprocator.tasks.coins.model import (
@@ -424,3 +425,28 @@ def test_what_was_replayed_is_what_the_buffer_is_a_sample_of(small_experiment, r
     experiment.run()
     # A reservoir is a sample of all four batches of 8 times 32 steps; else the last two are in the buffer.
     assert callback.replayed.sum().item() == pytest.approx(256 * (4 if reservoir else 2), rel=1e-4)
+
+
+def test_reports_draw_the_agreement_where_it_was_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    monkeypatch.setattr(curves, "plot_curves", lambda rows, measures, *_: drawn.update(rows=rows, measures=measures))
+    named = {"task": "pd", "population": "mine", "seed": 0}
+    diagnostics = pd.DataFrame([{**named, "iteration": n, "influence_0_on_1": 1.0} for n in range(160)])
+    # 4 of every 5 iterations are not compared, and of the future part none is.
+    name = "agreement_immediate_current_correlation"
+    diagnostics[name] = [(-0.5 if n % 5 == 0 else math.nan) for n in range(160)]
+    diagnostics["agreement_future_current_correlation"] = math.nan
+    ordered = SimpleNamespace(
+        results=SimpleNamespace(diagnostics=diagnostics),
+        tasks=["pd"],
+        labels={"mine": "mine"},
+        files={"pd": "pd"},
+        styles={},
+        title=str,
+    )
+    curves.diagnostic_sections(ordered, tmp_path)
+    assert [*drawn["measures"]] == [*curves.DIAGNOSTICS, name]
+    assert drawn["rows"][name].dropna().tolist() == [-0.5] * 32
+    diagnostics[name] = math.nan
+    curves.diagnostic_sections(ordered, tmp_path)
+    assert [*drawn["measures"]] == [*curves.DIAGNOSTICS] and len(drawn["rows"]) == 54

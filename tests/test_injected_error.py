@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarl_reciprocator.algorithms.reciprocity.diagnostics import FailureSignatures
 from benchmarl_reciprocator.algorithms.reciprocity.injected_error import InjectedError, influence_deviation, with_error
+from benchmarl_reciprocator.influence import influence_balance, reciprocal_reward
 from benchmarl_reciprocator.tasks.groups import joint_entry
 
 
@@ -64,7 +65,7 @@ def test_without_error_nothing_is_drawn() -> None:
 
 def test_rewards_of_an_experiment_are_of_the_estimate_with_its_error(small_experiment) -> None:
     batches = Batches()
-    options = ["algorithm=reciprocator", "algorithm.warmup=0", "algorithm.estimate_bias=1e6"]
+    options = ["algorithm=reciprocator", "algorithm.warmup=0", "algorithm.reward_unit=1", "algorithm.estimate_bias=1e6"]
     experiment = small_experiment(*options, "algorithm.balance_gamma=0")
     experiment.callbacks = [*experiment.callbacks, batches]
     experiment.run()
@@ -73,6 +74,26 @@ def test_rewards_of_an_experiment_are_of_the_estimate_with_its_error(small_exper
     assert (second[:, 1:] > 1e6).all()
     assert (second[:, 0] > -4).all() and (second[:, 0] < 1).all()
     assert first.shape == second.shape
+
+
+def test_what_errors_leave_of_the_reciprocal_reward() -> None:
+    # What is drawn for the balance and for the influence that it is multiplied with is of different steps.
+    torch.manual_seed(0)
+    influence = torch.tensor([[0.0, 2.0], [1.0, 0.0]]).expand(100_000, 2, 2, 2)
+    done = torch.zeros(100_000, 2, dtype=torch.bool)
+
+    def mean_reward(error: InjectedError) -> list[float]:
+        found = error.in_batch(influence)
+        balance, _ = influence_balance(found, done, gamma=0.8, debit="none")
+        return reciprocal_reward(found, balance)[:, 1].mean(0).tolist()
+
+    # In the second step agent 0 owes 1 and gives 2, agent 1 the other way round. The deviation of influence is 0.5.
+    assert mean_reward(injected()) == [2.0, 2.0]
+    # Wrong signs leave (1 - 2 * 0.3)^2 of it, noise all of it.
+    assert mean_reward(injected(flips=0.3)) == pytest.approx([0.32, 0.32], abs=0.03)
+    assert mean_reward(injected(noise=2.0)) == pytest.approx([2.0, 2.0], abs=0.03)
+    # A bias of 0.5 rewards help for its own sake: (1 + 0.5) (2 + 0.5) and (2 + 0.5) (1 + 0.5).
+    assert mean_reward(injected(bias=1.0)) == pytest.approx([3.75, 3.75])
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ DIAGNOSTICS = {
     "balance": "influence balance (reward)",
     "intrinsic_reward_share": "intrinsic share of reward",
 }
+# Logged by algorithm.estimate_check_interval, once in so many iterations
+AGREEMENT = {
+    "agreement_immediate_current_correlation": "correlation with exact influence",
+    "agreement_future_current_correlation": "the same of the future part",
+}
 # So many points in time are all that the eye can use.
 POINTS = 40
 
@@ -42,7 +47,9 @@ def curve_sections(ordered: OrderedResults, output: Path) -> list[Section]:
 
 
 def diagnostic_sections(ordered: OrderedResults, output: Path) -> list[Section]:
-    """The size of influence and balance over pairs of agents, and the intrinsic share, drawn into ``output``."""
+    """The size of influence and balance over pairs of agents, the intrinsic share and, where it was compared, how well
+    the estimate agrees with exact influence, drawn into ``output``.
+    """
     diagnostics = ordered.results.diagnostics
     if diagnostics.empty:
         return []
@@ -53,11 +60,13 @@ def diagnostic_sections(ordered: OrderedResults, output: Path) -> list[Section]:
         for measure in DIAGNOSTICS:
             columns = [column for column in rows if re.search(rf"(^|_){measure}(_\d+_on_\d+)?$", column)]
             shown[measure] = rows[columns].abs().mean(axis=1) if columns else math.nan
+        compared = {name: label for name, label in AGREEMENT.items() if name in rows and rows[name].notna().any()}
+        shown = shown.join(rows[list(compared)])
         every = max(1, int(shown["iteration"].max()) // POINTS)
-        shown = shown[shown["iteration"] % every == 0]
+        shown = shown[(shown["iteration"] % every == 0) | shown[list(compared)].notna().any(axis=1)]
         file = output / f"diagnostics_{ordered.files[task]}"
         title = ordered.title(task)
-        plot_curves(shown, DIAGNOSTICS, ordered.styles, "iteration", file, title)
+        plot_curves(shown, {**DIAGNOSTICS, **compared}, ordered.styles, "iteration", file, title)
         figures.append(Figure(f"{file.name}.png", f"Diagnostics of {literal(title)}"))
     text = Paragraph("Means over pairs of agents, of sizes (influence, balance).")
     return [Section("Inside the Reciprocator", [text, *figures])]
