@@ -159,6 +159,17 @@ class SocialDilemmaEnv(EnvBase):
         """
         return observations + self.observation_noise * self.random_normal(*observations.shape)
 
+    def begin(self, where: Tensor) -> None:
+        """:meth:`start` episodes, and count their steps from 0."""
+        self._steps = self._steps.masked_fill(where, 0)
+        self.start(where)
+
+    def advance(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Play one step by :meth:`transition`, and count it."""
+        outcome = self.transition(actions)
+        self._steps = self._steps + 1
+        return outcome
+
     @property
     def interchangeable_seats(self) -> bool:
         """Whether the game is the same from every seat, so that an agent trained in one can play in any other. Such a
@@ -235,8 +246,7 @@ class SocialDilemmaEnv(EnvBase):
             where = tensordict.get("_reset").reshape(self.batch_size)
         else:
             where = torch.ones(self.batch_size, dtype=torch.bool, device=self.device)
-        self._steps = self._steps.masked_fill(where, 0)
-        self.start(where)
+        self.begin(where)
         false = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
         agents = (*self.batch_size, self.n_agents)
         return self._assemble(
@@ -249,10 +259,9 @@ class SocialDilemmaEnv(EnvBase):
         actions = torch.cat([tensordict.get((group, "action")) for group in self.group_map], dim=1)
         if self.action_range is not None:
             actions = actions.clamp(self.action_range.low, self.action_range.high)
-        rewards, info = self.transition(actions)
+        rewards, info = self.advance(actions)
         if self.reward_noise:
             rewards = rewards + self.reward_noise * self.random_normal(*rewards.shape)
-        self._steps = self._steps + 1
         truncated = (self._steps >= self.max_steps).unsqueeze(-1)
         terminated = self.ends()
         flags = {"done": truncated | terminated, "terminated": terminated, "truncated": truncated}

@@ -85,13 +85,13 @@ def play(env: SocialDilemmaEnv, players: Sequence[Player], seed: int = 0) -> Ten
     """
     generator = torch.Generator(env.device).manual_seed(seed)
     memories = [torch.zeros(*env.batch_size, player.memory_size, device=env.device) for player in players]
-    env.start(torch.ones(env.batch_size, dtype=torch.bool, device=env.device))
+    env.begin(torch.ones(env.batch_size, dtype=torch.bool, device=env.device))
     steps = []
     for _ in range(env.max_steps):
         seen, actions = env.observations(), []
         for seat, player in enumerate(players):
             probabilities, memories[seat] = player(seen[:, seat], memories[seat])
             actions.append(torch.multinomial(probabilities, 1, generator=generator))
-        reward, info = env.transition(torch.cat(actions, -1))
+        reward, info = env.advance(torch.cat(actions, -1))
         steps.append(TensorDict({"reward": reward, **info}, env.batch_size))
     return torch.stack(steps, 1)

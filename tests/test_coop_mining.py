@@ -46,7 +46,7 @@ def put(env: CoopMiningEnv, ores: dict[tuple[int, int], str], *poses: tuple[int,
 def act(env: CoopMiningEnv, *names: str) -> list[float]:
     """Rewards of the first environment for one step."""
     actions = torch.tensor([env.actions[name] for name in names]).expand(*env.batch_size, -1)
-    return env.transition(actions)[0][0].tolist()
+    return env.advance(actions)[0][0].tolist()
 
 
 def at(env: CoopMiningEnv, *place: int) -> str:
@@ -98,7 +98,7 @@ def test_one_alone_renews_the_window_and_is_never_paid() -> None:
 
 def test_of_three_who_hit_gold_together_two_are_paid_and_it_is_gone() -> None:
     env = put(make_env(400, n_agents=3), {(1, 5): "gold"}, (1, 2, EAST), (1, 3, EAST), (1, 8, WEST))
-    rewards = env.transition(torch.full((400, 3), env.actions["mine"]))[0]
+    rewards = env.advance(torch.full((400, 3), env.actions["mine"]))[0]
     assert (rewards.sum(-1) == 16).all() and set(rewards.unique().tolist()) == {0, 8}
     # Which two is drawn.
     assert ((rewards > 0).float().mean(0) - 2 / 3).abs().max() < 0.1
@@ -108,15 +108,15 @@ def test_of_three_who_hit_gold_together_two_are_paid_and_it_is_gone() -> None:
 def test_who_was_first_is_paid_beside_one_of_two_who_come_later() -> None:
     env = put(make_env(400, n_agents=3), {(1, 5): "gold"}, (1, 2, EAST), (1, 3, EAST), (1, 8, WEST))
     mine, stay = env.actions["mine"], env.actions["stay"]
-    env.transition(torch.tensor([[mine, stay, stay]]).expand(400, -1))
-    rewards = env.transition(torch.tensor([[stay, mine, mine]]).expand(400, -1))[0]
+    env.advance(torch.tensor([[mine, stay, stay]]).expand(400, -1))
+    rewards = env.advance(torch.tensor([[stay, mine, mine]]).expand(400, -1))[0]
     assert (rewards[:, 0] == 8).all() and (rewards[:, 1:].sum(-1) == 8).all()
     assert 0.4 < (rewards[:, 1] > 0).float().mean() < 0.6
 
 
 def test_of_two_who_hit_iron_together_one_is_paid() -> None:
     env = put(make_env(400), {(1, 5): "iron"}, (1, 2, EAST), (1, 8, WEST))
-    rewards = env.transition(torch.full((400, 2), env.actions["mine"]))[0]
+    rewards = env.advance(torch.full((400, 2), env.actions["mine"]))[0]
     assert (rewards.sum(-1) == 1).all() and 0.4 < rewards[:, 0].mean() < 0.6
 
 
@@ -137,7 +137,7 @@ def test_a_new_episode_forgets_who_has_hit_what() -> None:
 
 def test_ore_grows_on_free_ground_at_its_chances() -> None:
     env = make_env(2000, iron_probability=0.02, gold_probability=0.01)
-    env.transition(torch.zeros(2000, 2, dtype=torch.long))
+    env.advance(torch.zeros(2000, 2, dtype=torch.long))
     ground = env.things[:, env.ground]
     for ore, chance in (("iron", 0.02), ("gold", 0.01)):
         found = (ground == env.things_named[ore]).float().mean().item()

@@ -48,7 +48,7 @@ def put(
 def act(env: ExternalityMushroomsEnv, *names: str) -> Tensor:
     """Rewards ``[B, N]`` of one step."""
     actions = torch.tensor([env.actions[name] for name in names]).expand(*env.batch_size, -1)
-    return env.transition(actions)[0]
+    return env.advance(actions)[0]
 
 
 def count(env: ExternalityMushroomsEnv, colour: str) -> Tensor:

@@ -116,20 +116,15 @@ _MELTING_POT: dict[str, Any] = {
     "pay_at_once": False,
     "regrowth_delay": 10,
 }
+# Its games for two
+_MELTING_POT_PAIR: dict[str, Any] = {**_MELTING_POT, "view": 5, "map": "melting_pot_repeated", "respawn": 6}
 VARIANTS = {
     # Ours, for quick work on a CPU: two that meet often, and four.
     "repeated": MatrixWorldRules(**_SMALL, map="repeated", respawn=1, regrowth=0.0, regrowth_delay=0, restore=True),
     "arena": MatrixWorldRules(**_SMALL, map="arena", respawn=5, regrowth=0.04, regrowth_delay=10, restore=False),
     # Agapiou et al. 2022 (arXiv 2211.13746), *_in_the_matrix__repeated, __arena and __one_shot: after Vezhnevets et al.
     # 2020 (OPRE, arXiv 1906.01470).
-    "melting_pot_repeated": MatrixWorldRules(
-        **{**_MELTING_POT, "view": 5},
-        map="melting_pot_repeated",
-        end_chance=0.1,
-        respawn=6,
-        regrowth=0.02,
-        restore=True,
-    ),
+    "melting_pot_repeated": MatrixWorldRules(**_MELTING_POT_PAIR, end_chance=0.1, regrowth=0.02, restore=True),
     "melting_pot_arena": MatrixWorldRules(
         **{**_MELTING_POT, "view": 11},
         map="melting_pot_arena",
@@ -139,12 +134,7 @@ VARIANTS = {
         restore=False,
     ),
     "melting_pot_one_shot": MatrixWorldRules(
-        **{**_MELTING_POT, "view": 5, "max_steps": 1000},
-        map="melting_pot_repeated",
-        respawn=6,
-        regrowth=0.0,
-        restore=False,
-        one_shot=True,
+        **{**_MELTING_POT_PAIR, "max_steps": 1000}, regrowth=0.0, restore=False, one_shot=True
     ),
     # Khan et al. 2023 (Shaper, arXiv 2312.12568) and Rutherford et al. 2023 (JaxMARL, arXiv 2311.10090), storm_2p:
     # inventories start empty, and nothing stops a beam.

@@ -73,7 +73,6 @@ class CoopMiningEnv(RareGrowthEnv):
     Attributes:
         miner (Tensor): who has hit the gold on each cell last, ``[B, n + 2]``.
         until (Tensor): from which step of the episode on that does not count any more, ``[B, n + 2]``.
-        age (Tensor): number of steps played in the episode, ``[B]``.
     """
 
     rules: MiningRules
@@ -97,19 +96,16 @@ class CoopMiningEnv(RareGrowthEnv):
         check_option("the number of ore cells 'O' in task.map", size, size >= 1, "at least 1")
         self.miner = torch.zeros(self.things.shape, dtype=torch.long, device=self.device)
         self.until = torch.full(self.things.shape, NEVER, device=self.device)
-        self.age = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
 
     def start(self, where: Tensor) -> None:
-        self.age = self.age.masked_fill(where, 0)
         self.until = self.until.masked_fill(where.unsqueeze(-1), NEVER)
         super().start(where)
 
     def resolve(self, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # Gold that no second agent has hit in time is whole again.
-        over = self.until == self.age.unsqueeze(-1)
+        over = self.until == self._steps.unsqueeze(-1)
         self.things.masked_fill_(over, self.things_named["gold"])
         iron, gold, hits = self._mine()
-        self.age = self.age + 1
         self.marks["cooling"] = self.wait("mine") > 0
         rules = self.rules
         self.grow_rarely(self.ground, {"iron": rules.iron_probability, "gold": rules.gold_probability})
@@ -129,7 +125,7 @@ class CoopMiningEnv(RareGrowthEnv):
         on_iron, on_gold = kind == named["iron"], kind > named["iron"]
         same = cell.unsqueeze(-1) == cell.unsqueeze(-2)
         # Who has hit the gold before that each hits now, and whether it is not itself.
-        waits = on_gold & (self.until.gather(1, cell) > self.age.unsqueeze(-1))
+        waits = on_gold & (self.until.gather(1, cell) > self._steps.unsqueeze(-1))
         before = self.miner.gather(1, cell).masked_fill(~waits, nobody)
         new = before != self._seats
         # Each agent's place among the new ones that hit the same ore.
@@ -147,7 +143,7 @@ class CoopMiningEnv(RareGrowthEnv):
         left = torch.where(half, named["hit_gold"], (kind > 0).int() - 1)
         self.things.scatter_(1, cell, left.to(self.things.dtype))
         self.miner.scatter_(1, cell, self._seats.expand_as(cell))
-        self.until.scatter_(1, cell, (self.age.unsqueeze(-1) + self.rules.gold_window).masked_fill(~half, NEVER))
+        self.until.scatter_(1, cell, (self._steps.unsqueeze(-1) + self.rules.gold_window).masked_fill(~half, NEVER))
         return (on_iron & (place == 0)).float(), gold, on_gold.float()
 
 

@@ -77,7 +77,6 @@ class ExternalityMushroomsEnv(GridWorldEnv):
     Attributes:
         spoils (Tensor): in which step of the episode, from 0, what lies on each cell spoils, ``[B, n + 2]``.
         warned (Tensor): up to which step a second hit removes each agent, ``[B, N]``.
-        age (Tensor): number of steps played in the episode, ``[B]``.
     """
 
     rules: MushroomRules
@@ -117,11 +116,9 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         )
         self.spoils = torch.full(self.things.shape, NEVER, device=device)
         self.warned = torch.full_like(self.cells, NEVER)
-        self.age = torch.zeros(self.batch_size, dtype=torch.long, device=device)
 
     def start(self, where: Tensor) -> None:
         super().start(where)
-        self.age = self.age.masked_fill(where, 0)
         self._date(where)
         self.warned = self.warned.masked_fill(where.unsqueeze(-1), NEVER)
 
@@ -143,19 +140,18 @@ class ExternalityMushroomsEnv(GridWorldEnv):
             self._strike()
             self.marks["cooling"] = self.wait("zap") > 0
         if any(self.rules.lifetime):
-            self.things.masked_fill_(self.spoils == self.age.unsqueeze(-1), 0)
+            self.things.masked_fill_(self.spoils == self._steps.unsqueeze(-1), 0)
         if len(row):
             if self.rules.orange_kills:
                 self._kill_reds(row[colour == ORANGE])
             self._sprout(row, colour, free)
-        self.age = self.age + 1
         eaten = (under.unsqueeze(-1) == self._kinds + self._edible).float()
         return self._payoffs(eaten), dict(zip(COLOURS, eaten.unbind(-1)))
 
     def _date(self, where: Tensor) -> None:
         """Let what lies in the environments ``where`` have begun to lie there just now."""
         lifetimes = self._lifetimes[self.things.long()]
-        spoils = torch.where(lifetimes > 0, self.age.unsqueeze(-1) - 1 + lifetimes, NEVER)
+        spoils = torch.where(lifetimes > 0, self._steps.unsqueeze(-1) - 1 + lifetimes, NEVER)
         self.spoils = torch.where(where.unsqueeze(-1), spoils, self.spoils)
 
     def _payoffs(self, eaten: Tensor) -> Tensor:
@@ -171,7 +167,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         if rules.zap_freeze:
             struck = torch.zeros(*self.batch_size, self.n_agents + 1, dtype=torch.bool, device=self.device)
             struck = struck.scatter_(1, self.seats_at(reach), True)[:, :-1]
-            now = self.age.unsqueeze(-1)
+            now = self._steps.unsqueeze(-1)
             again = struck & (now <= self.warned)
             once = struck & ~again
             self.freeze(once, self.frozen.clamp(min=rules.zap_freeze))
@@ -215,7 +211,7 @@ class ExternalityMushroomsEnv(GridWorldEnv):
         # On these cells lies nothing, 0, but what has just fallen.
         self.things.view(-1).scatter_reduce_(0, place, kinds, "amax")
         lifetimes = self._lifetimes[self.things.take(place).clamp(min=0).long()]
-        until = torch.where(lifetimes > 0, self.age[row] + lifetimes, NEVER)
+        until = torch.where(lifetimes > 0, self._steps[row] + lifetimes, NEVER)
         self.spoils.put_(place, torch.where(lives, until, self.spoils.take(place)))
 
 
