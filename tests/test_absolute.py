@@ -119,6 +119,10 @@ def test_runs_without_their_best_policy_are_left_out(copied: Path) -> None:
         absolute_metric(copied)
 
 
-def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing else in the command's process registers the tasks and algorithms of the runs that it loads.
+    registered: list[None] = []
+    monkeypatch.setattr(absolute_module, "register", lambda: registered.append(None))
     with pytest.raises(ValueError, match="folder must hold finished runs of a suite"):
         absolute_metric(tmp_path)
+    assert registered == [None]

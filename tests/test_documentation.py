@@ -77,6 +77,15 @@ def test_pieces_of_the_documentation_are_python() -> None:
             compile(piece, str(page), "exec")
 
 
+def test_files_that_pages_show_are_named_as_mkdocs_reads_them() -> None:
+    # Formatters of Python know nothing of them: in a block of ```python `--8<--` becomes `--8 < --`.
+    lines = [line for page in PAGES for line in page.read_text().splitlines() if line.strip().startswith("--8")]
+    assert len(lines) > 3
+    for line in lines:
+        (file,) = re.findall(r'^ *--8<-- "([^":]+)"$', line)
+        assert (ROOT / file).is_file(), file
+
+
 def commands() -> list[list[str]]:
     """The overrides of every call of ``benchmarl.run`` in README and site, of sweeps the first of each."""
     text = "\n".join(page.read_text() for page in PAGES).replace("\\\n", "")

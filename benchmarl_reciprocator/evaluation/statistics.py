@@ -236,7 +236,8 @@ def interquartile_means_over_time(scores: np.ndarray) -> np.ndarray:
             {"": by_time},
             # As rliable's interquartile mean, at all times in one go
             lambda x: trim_mean(x.reshape(-1, x.shape[-1]), proportiontocut=0.25, axis=0),
-            reps=RESAMPLES // 10,
+            # Of a few runs at two or three levels the ends jump from one to the next unless they are drawn often.
+            reps=RESAMPLES // 10 if scores.ndim == 2 else RESAMPLES,
         )
     return np.stack([point[""], *ends[""]], axis=-1)
 

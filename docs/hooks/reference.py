@@ -191,7 +191,7 @@ def _facts(task: SocialDilemmaClass, env: Any) -> str:
         "steps of an episode, by default": str(env.max_steps),
         "agents can exchange seats": MARK[bool(getattr(env, "interchangeable_seats", False))],
         "measure of cooperation": f"{measure.label} (`{measure.metric}`){within}" if measure else "none",
-        "what scripted play comes to": bounds or "no bounds",
+        "returns of scripted play": bounds or "no bounds",
         "version of the rules": str(task.version),
     }
     return "\n".join(["| | |", "| --- | --- |", *(f"| {key} | {cell(value)} |" for key, value in rows.items())])

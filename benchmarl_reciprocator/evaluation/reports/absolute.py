@@ -43,6 +43,7 @@ from benchmarl_reciprocator.evaluation.sections import (
     write_sections,
 )
 from benchmarl_reciprocator.plugin.best_policy import best_policies, frames_of, return_of
+from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.tasks.task import SocialDilemmaClass
 
 # As many as in an evaluation during training, times this
@@ -87,6 +88,7 @@ def absolute_metric(
     Raises:
         ValueError: if the folder holds no finished run of a suite, or none has a best policy.
     """
+    register()
     output = output or folder / "absolute"
     if not find_records(runs_folder(folder)):
         raise ValueError(f"folder must hold finished runs of a suite, but {str(folder)!r} holds none")
