@@ -15,7 +15,7 @@ from benchmarl_reciprocator.commands import report as command
 from benchmarl_reciprocator.evaluation.reports.beside import worst_cases_beside
 from benchmarl_reciprocator.evaluation.reports.headline import finding, headline
 from benchmarl_reciprocator.evaluation.reports.ordered import in_order
-from benchmarl_reciprocator.evaluation.reports.report import write_report
+from benchmarl_reciprocator.evaluation.reports.report import write_configs, write_report
 from benchmarl_reciprocator.evaluation.reports.words import counted, listed, title_of
 from benchmarl_reciprocator.evaluation.result_files import (
     evaluated_too_early,
@@ -535,3 +535,16 @@ def test_performance_profile_is_the_share_of_runs_above() -> None:
     assert shares.tolist() == [1.0, 0.5, 0.0]
     assert (ends[0] <= shares).all()
     assert (shares <= ends[1]).all()
+
+
+def test_a_config_with_options_of_another_version_is_left_out(tmp_path: Path) -> None:
+    for population, tuned in (("known", "entropy_coef: 0.1"), ("newer", "of_tomorrow: 1")):
+        hydra = tmp_path / "runs" / "task" / population / "seed_0" / ".hydra"
+        hydra.mkdir(parents=True)
+        (hydra / "config.yaml").write_text(
+            f"tuning: {{{tuned}}}\nalgorithm: {{entropy_coef: '${{tuned:entropy_coef,0}}'}}\n"
+        )
+    with pytest.warns(RuntimeWarning, match=r"newer/seed_0/.* is left out of .*tuning.of_tomorrow must be the option"):
+        write_configs(tmp_path, tmp_path / "configs")
+    (file,) = (tmp_path / "configs").iterdir()
+    assert file.name == "task-known.yaml" and "algorithm:\n  entropy_coef: 0.1" in file.read_text()

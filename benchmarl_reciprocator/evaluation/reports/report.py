@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from omegaconf.errors import OmegaConfBaseException
 
 from benchmarl_reciprocator.evaluation.reports.aggregates import aggregate_sections
 from benchmarl_reciprocator.evaluation.reports.beside import sections_beside, worst_cases_beside
@@ -115,11 +117,29 @@ def _write_data(of: OrderedResults, folder: Path, output: Path) -> None:
         if runs[column].map(lambda value: isinstance(value, (list, dict))).any():
             runs[column] = runs[column].map(json.dumps)
     runs.to_csv(output / "runs.csv", index=False)
-    configs = output / "configs"
-    shutil.rmtree(configs, ignore_errors=True)
+    write_configs(folder, output / "configs")
+
+
+def write_configs(folder: Path, output: Path) -> None:
+    """The composed config of every population of a suite, as a yaml of plain values each.
+
+    Of runs that another version of a package made, options may be unknown here: these are left out with a warning.
+
+    Args:
+        folder (Path): the suite's.
+        output (Path): the folder of the yamls, which is made anew.
+    """
+    shutil.rmtree(output, ignore_errors=True)
     for config in sorted(folder.glob("runs/*/*/seed_*/.hydra/config.yaml")):
         task, population = config.parts[-5:-3]
-        file = configs / f"{task}-{population}.yaml"
-        if not file.exists():
-            configs.mkdir(exist_ok=True)
-            file.write_text(resolved(config), encoding="utf-8")
+        file = output / f"{task}-{population}.yaml"
+        if file.exists():
+            continue
+        try:
+            text = resolved(config)
+        except OmegaConfBaseException as error:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"{config} is left out of {output}: {reason}", RuntimeWarning, stacklevel=2)
+            continue
+        output.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
