@@ -137,6 +137,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "n_actions": draw(st.sampled_from([4, 5])),
         "max_steps": draw(st.integers(1, 7)),
         "penalty": draw(st.none() | st.floats(-5, 0)),
+        "penalty_once": draw(st.sampled_from([None, True])),
         "view": draw(st.none() | st.integers(1, size)),
         "observation": draw(st.sampled_from(OBSERVATIONS)),
         "grouping": draw(st.sampled_from(GROUPINGS)),
@@ -168,14 +169,17 @@ def test_every_step_follows_the_rules(configuration: dict[str, Any], seed: int) 
             arrived = [moved(cell, action, size) for cell, action in zip(agents[b], joint[b].tolist())]
             assert env.agent_cells[b].tolist() == arrived
             expected = [0.0] * n_agents
+            lost = [0] * n_agents
             for taker in range(n_agents):
                 for owner in range(n_agents):
                     takes = arrived[taker] == coins[b][owner]
                     assert taken[b][taker][owner] == takes
                     if takes:
                         expected[taker] += 1
-                        if taker != owner:
-                            expected[owner] += penalty
+                        lost[owner] += taker != owner
+            if configuration["penalty_once"]:
+                lost = [min(number, 1) for number in lost]
+            expected = [reward + penalty * number for reward, number in zip(expected, lost)]
             assert rewards[b] == pytest.approx(expected, abs=1e-4)
             after = env.coin_cells[b].tolist()
             untouched = [owner for owner in range(n_agents) if coins[b][owner] not in arrived]
@@ -421,6 +425,7 @@ def test_displacement_is_the_shortest_way() -> None:
         ({"penalty": -4.0}, [4, 4], [4, 0], [-3, 1]),
         ({"penalty": 0.0}, [4, 0], [4, 4], [2, 0]),
         ({"penalty": -1.0, "n_agents": 3}, [1, 1, 8], [5, 6, 1], [1, 1, -2]),
+        ({"penalty": -1.0, "penalty_once": True, "n_agents": 3}, [1, 1, 8], [5, 6, 1], [1, 1, -1]),
     ],
 )
 @pytest.mark.parametrize("grouping", GROUPINGS)
@@ -434,6 +439,30 @@ def test_rewards_by_hand(
     assert joint_entry(step, "next", "reward")[0].tolist() == pytest.approx(rewards, abs=1e-6)
     taken = joint_entry(step, "next", "info", "coins_taken").unflatten(-1, (len(agents), -1))[0]
     assert taken.tolist() == [[float(agent == coin) for coin in coins] for agent in agents]
+
+
+@pytest.mark.parametrize(
+    ("cells", "coin", "owner", "actions", "rewards", "arrived"),
+    [
+        # Right, left, up: two arrive at the coin, one of them its owner.
+        ([0, 2, 7], 1, 0, [0, 1, 3], [-1, 1, 0], [1, 1, 4]),
+        # Two take the coin of the third, which is penalised once.
+        ([0, 2, 7], 1, 2, [0, 1, 1], [1, 1, -2], [1, 1, 6]),
+        ([0, 5, 7], 1, 0, [0, 2, 1], [1, 0, 0], [1, 8, 6]),
+    ],
+)
+def test_three_player_coin_game_of_loqa(
+    cells: list[int], coin: int, owner: int, actions: list[int], rewards: list[int], arrived: list[int]
+) -> None:
+    # Worked out by the rules of three_player_coin_game.py, github.com/MiladInk/loqa at 32f50c9
+    env = make_env(variant="loqa", n_agents=3, penalty=-2.0, penalty_once=True)
+    now = env.reset()
+    place(env, [cells], [[coin if seat == owner else 9 for seat in range(3)]])
+    step = env.step(choose(env, now, torch.tensor([actions])))
+    assert joint_entry(step, "next", "reward")[0].tolist() == rewards
+    assert env.agent_cells[0].tolist() == arrived
+    after = env.coin_cells[0].tolist()
+    assert owner_of(after, 3) == (owner + 1) % 3 and after[owner_of(after, 3)] not in arrived
 
 
 def test_table_of_payoffs() -> None:
@@ -616,6 +645,7 @@ def test_one_rule_replaces_that_of_the_variant(variant: str) -> None:
         "grid_size": 6,
         "n_actions": 9 - rules["n_actions"],
         "max_steps": 7,
+        "penalty_once": not rules["penalty_once"],
     }
     assert other.keys() == rules.keys()
     for key, value in other.items():

@@ -124,9 +124,9 @@ def test_agreement_of_constructed_estimates() -> None:
 
 
 @pytest.mark.parametrize("variant", ["reciprocator", "mfos", "pola"])
-@pytest.mark.parametrize(("n_agents", "penalty"), [(2, None), (3, -0.7)])
-def test_coin_rewards_are_the_environments(variant: str, n_agents: int, penalty: float | None) -> None:
-    rules = VARIANTS[variant]
+@pytest.mark.parametrize(("n_agents", "penalty", "once"), [(2, None, False), (3, -0.7, False), (3, -0.7, True)])
+def test_coin_rewards_are_the_environments(variant: str, n_agents: int, penalty: float | None, once: bool) -> None:
+    rules = replace(VARIANTS[variant], penalty_once=once)
     env = make_coins(4000, rules, n_agents, penalty=penalty)
     agents, coins = env.agent_cells, env.coin_cells
     action = torch.randint(rules.n_actions, agents.shape)

@@ -46,6 +46,8 @@ class TaskConfig(NoiseOptions):
     view: Any
     observation: str
     grouping: str
+    # Tasks of earlier checkpoints do without it.
+    penalty_once: bool | None = None
 
     def rules(self) -> CoinRules:
         """The variant's rules, overridden by those that are set."""

@@ -53,6 +53,8 @@ class CoinRules:
         grid_size (int): side of the torus, in cells.
         n_actions (int): 4 moves, or 5 with "stay".
         max_steps (int): length of an episode, in steps.
+        penalty_once (bool): whether an owner gets the penalty once for a coin, however many others take it, or once for
+            each of them.
     """
 
     coins: str
@@ -60,6 +62,7 @@ class CoinRules:
     grid_size: int
     n_actions: int
     max_steps: int
+    penalty_once: bool = False
 
 
 VARIANTS = {
@@ -70,7 +73,9 @@ VARIANTS = {
     "mfos": CoinRules("per_agent", "alternating", grid_size=3, n_actions=4, max_steps=15),
     # Zhao et al. 2022 (POLA, arXiv 2210.10125), after Lerer and Peysakhovich 2018 (arXiv 1707.01068).
     "pola": CoinRules("single", "alternating", grid_size=3, n_actions=4, max_steps=50),
-    # Aghajohari et al. 2024 (LOQA, arXiv 2405.01035), github.com/MiladInk/loqa: for two agents the game of POLA.
+    # Aghajohari et al. 2024 (LOQA, arXiv 2405.01035), github.com/MiladInk/loqa: for two agents the game of POLA. Its
+    # three_player_coin_game.py at 32f50c9 is this with n_agents 3, penalty -2 and penalty_once; there the first owner
+    # is never the third agent.
     "loqa": CoinRules("single", "alternating", grid_size=3, n_actions=4, max_steps=50),
     # Rutherford et al. 2023 (JaxMARL, arXiv 2311.10090), coin_game: an inner episode. Its length is named 10, but the
     # reward of the last step is set to 0: 9 steps are paid.
@@ -82,7 +87,8 @@ class CoinsEnv(SocialDilemmaEnv):
     """The Coin Game of Lerer and Peysakhovich 2018 (arXiv 1707.01068) and its variants, for 2 to 10 agents.
 
     Agents move simultaneously and take the coins on the cells where they arrive: +1 for every coin, and its owner gets
-    ``penalty`` for each other agent that takes it. Several agents may share a cell, and then each takes the coin there.
+    ``penalty`` for each other agent that takes it (with ``penalty_once`` for the coin, if any other does). Several
+    agents may share a cell, and then each takes the coin there.
 
     Every agent sees itself first and its own coin first among coins, then the others in the order of seats after it:
     channels ``[own position, others' positions, own coin, others' coins]``, each a one-hot over cells.
@@ -180,9 +186,12 @@ class CoinsEnv(SocialDilemmaEnv):
         if self.rules.coins == "single":
             gone = gone.any(0)
         self._coins = torch.where(gone, self._new_coins(self._coins), self._coins)
-        taken = taken.float()
-        rewards = self._payoff @ taken.flatten(0, 1)
-        return rewards.T.contiguous(), {"coins_taken": taken.permute(2, 0, 1)}
+        number = taken.float()
+        if self.rules.penalty_once:
+            rewards = rewards_penalised_once(taken.permute(2, 0, 1), self.penalty)
+        else:
+            rewards = (self._payoff @ number.flatten(0, 1)).T.contiguous()
+        return rewards, {"coins_taken": number.permute(2, 0, 1)}
 
     def observations(self) -> Tensor:
         return self._see(self._seen_from)
@@ -260,6 +269,17 @@ def payoff_table(n_agents: int, penalty: float) -> Tensor:
     taker = own.unsqueeze(1).expand(n_agents, n_agents, n_agents)
     owner = penalty * own.expand(n_agents, n_agents, n_agents)
     return taker + owner * (1 - own).unsqueeze(-1)
+
+
+def rewards_penalised_once(taken: Tensor, penalty: float) -> Tensor:
+    """Rewards ``[*B, N]`` where an owner gets the penalty once for a coin, whatever the number of others that take it.
+
+    Args:
+        taken (Tensor): whether each agent takes the coin of each owner, boolean ``[*B, N, N]``.
+        penalty (float): the penalty.
+    """
+    own = torch.eye(taken.shape[-1], dtype=torch.bool, device=taken.device)
+    return taken.sum(-1) + penalty * (taken & ~own).any(-2)
 
 
 def landing_cells(agents: Tensor, action: Tensor, grid_size: int) -> Tensor:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmarl_reciprocator.tasks.coins.game import MOVES, CoinRules, CoinsEnv, landing_cells, payoff_table
+from benchmarl_reciprocator.tasks.coins.game import (
+    MOVES,
+    CoinRules,
+    CoinsEnv,
+    landing_cells,
+    payoff_table,
+    rewards_penalised_once,
+)
 from benchmarl_reciprocator.tasks.options import bad_option, check_option
 
 if TYPE_CHECKING:
@@ -80,6 +87,8 @@ def coin_rewards(agents: Tensor, coins: Tensor, action: Tensor, rules: CoinRules
         Tensor: ``[*B, N]``.
     """
     taken = landing_cells(agents, action, rules.grid_size).unsqueeze(-1) == coins.unsqueeze(-2)
+    if rules.penalty_once:
+        return rewards_penalised_once(taken, penalty)
     payoff = payoff_table(agents.shape[-1], penalty).to(agents.device)
     return taken.flatten(-2).to(payoff) @ payoff.flatten(0, 1)
 
