@@ -48,8 +48,10 @@ def test_the_page_of_a_task_says_what_its_code_and_yaml_say() -> None:
     assert "- Foerster et al. 2018, [arXiv 1709.04326](https://arxiv.org/abs/1709.04326)" in page
     assert "| `grim` | " in page and "(../../results/matrix_games/report.md)" in page
     # Every method once, of the first report that has it
-    assert "| Prisoner's dilemma | Advantage Alignment | -32.00" in page
-    assert page.count("| Prisoner's dilemma | IPPO | ") == 1
+    assert re.search(r"\n\| Advantage Alignment \| -32\.00 .* \| 1\.00 \[1\.00, 1\.00\] \(P\(cooperate\)\) \|", page)
+    assert page.count("\n| IPPO | ") == 1
+    # Of each number the name beside it
+    assert "\n- [arXiv 2405.01035](https://arxiv.org/abs/2405.01035)\n" in page and "Xiv 1709," not in page
 
 
 def test_the_page_of_an_algorithm_has_the_options_of_all_its_yaml_files() -> None:

@@ -536,11 +536,14 @@ def _sources(*modules: Any) -> str:
     found: dict[str, str] = {}
     for module in dict.fromkeys(modules):
         text = re.sub(r"\s*\n\s*#?\s*", " ", inspect.getsource(module))
+        earlier = 0
         for match in ARXIV.finditer(text):
+            # What stands before another number is its name.
             before = re.findall(
-                r"(?:[A-Z][\w.\u00c0-\u017f-]+(?:, | and )?)+(?: et al\.)? \d{4}",
-                text[max(0, match.start() - 90) : match.start()],
+                r"\b(?:[A-Z][\w.\u00c0-\u017f-]+(?:, | and )?)+(?: et al\.)? \d{4}",
+                text[max(earlier, match.start() - 90) : match.start()],
             )
+            earlier = match.end()
             found.setdefault(match[1], before[-1] if before else "")
     if not found:
         return ""

@@ -19,6 +19,18 @@ RESULTS = ROOT / "examples" / "results"
 # Longer tables are folded.
 MANY = 12
 SHORT = ["task", "population", "return", "cooperation", "worst-off agent", "seeds", "report"]
+# Columns that are no task's measure of cooperation
+OF_EVERY_TASK = {
+    *("population", "return", "by role", "worst-off agent", "equality", "sustainability", "peace", "seeds"),
+    *(
+        "area under the curve",
+        "frames until cooperation stands",
+        "seconds until it stands",
+        "million frames",
+        "seconds",
+    ),
+    "worst case over co-players",
+}
 INTRO = "Interquartile means over seeds with 95% bootstrap intervals, from the committed reports.\n\n"
 
 
@@ -125,7 +137,9 @@ def of_task(name: str, methods: set[str], all_tables: list[Scores]) -> str:
         parts += [*(f"    {line}" for line in lines), f"\n    From {scores.link}.\n"]
     if not parts:
         return "No committed report yet.\n"
-    by_method = "\n".join(_table(SHORT, list(rows.values()))) + "\n\n" if rows else ""
+    # One task of that game needs no column.
+    first = int(len({task for task, _ in rows}) == 1)
+    by_method = "\n".join(_table(SHORT[first:], [row[first:] for row in rows.values()])) + "\n\n" if rows else ""
     return INTRO + by_method + "All columns and populations, by report:\n\n" + "\n".join(parts)
 
 
@@ -149,7 +163,7 @@ def of_algorithm(name: str, title: str, all_tables: list[Scores]) -> str:
 def _short(scores: Scores, row: list[str]) -> list[str]:
     """A row of :data:`SHORT`."""
     of = dict(zip(scores.head, row))
-    measure = next((column for column in scores.head[2:3] if column != "worst-off agent"), "")
+    measure = next((column for column in scores.head if column.partition(",")[0] not in OF_EVERY_TASK), "")
     cooperation = f"{of[measure]} ({measure})" if of.get(measure) else "-"
     return [title_of(scores.task), row[0], of["return"], cooperation, of["worst-off agent"], of["seeds"], scores.link]
 
