@@ -54,6 +54,13 @@ def test_the_page_of_a_task_says_what_its_code_and_yaml_say() -> None:
     assert "\n- [arXiv 2405.01035](https://arxiv.org/abs/2405.01035)\n" in page and "Xiv 1709," not in page
 
 
+def test_the_page_of_a_task_names_the_noise_that_all_have() -> None:
+    import reference
+
+    page = reference.task_pages("negotiation")["reference/tasks/negotiation.md"]
+    assert "0 by default: `task.reward_noise` and `task.observation_noise`, see [Noise](../../how-to/noise.md)" in page
+
+
 def test_the_page_of_an_algorithm_has_the_options_of_all_its_yaml_files() -> None:
     import reference
 

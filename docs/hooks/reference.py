@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from benchmarl_reciprocator.algorithms.not_trained import NotTrainedConfig
 from benchmarl_reciprocator.algorithms.yaml import options_in_yaml_of, yaml_of
 from benchmarl_reciprocator.commands.cli import commands
 from benchmarl_reciprocator.evaluation.reports.words import title_of
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.task import yaml_of as yaml_of_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,7 @@ PACKAGE = benchmarl_reciprocator.__name__
 CONF = ROOT / "conf"
 NOTES = ROOT / "docs" / "notes"
 RESULTS = ROOT / "examples" / "results"
+NOISE = "../../how-to/noise.md"
 ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
 MARK = {True: "yes", False: "no"}
 ACRONYMS = {"ippo", "iql", "loqa", "mappo", "mate", "qmix", "vdn"}
@@ -218,6 +221,10 @@ def _options_of_task(name: str, task: SocialDilemmaClass) -> str:
         )
     values = yaml.safe_load(file.read_text())
     text = tables(sections_of(file, ""), values, "task.").replace("### \n", "")
+    noise = {option.name for option in fields(NoiseOptions)}
+    shared = [f"`task.{name}`" for name in task.config if name in noise and name not in values]
+    if shared:
+        text += f"\nBesides, 0 by default: {' and '.join(shared)}, see [Noise]({NOISE}).\n"
     return f"Set on the command line, as `task.max_steps=64`, or in yaml.\n{text}"
 
 
