@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarl_reciprocator.commands import absolute, benchmark
+from benchmarl_reciprocator.commands import absolute
 from benchmarl_reciprocator.evaluation.reports import absolute as absolute_module
 from benchmarl_reciprocator.evaluation.reports.absolute import absolute_metric, evaluate_again
 from benchmarl_reciprocator.evaluation.reports.report import write_report
 from benchmarl_reciprocator.evaluation.result_files import read_results
 from benchmarl_reciprocator.plugin.best_policy import best_policies
+from benchmarl_reciprocator.suites.sweep import run_suite
 
 TINY = [
     "experiment.max_n_iters=2",
@@ -42,8 +43,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder.parent / "conf" / "suite" / "tiny.yaml").write_text(yaml.safe_dump(content))
     arguments = [f"--config-dir={folder.parent}/conf", "suite=tiny", f"folder={folder}", "hydra/launcher=basic", *TINY]
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as error:
-        assert benchmark.main(arguments) == 0, error.getvalue()
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        assert not run_suite(arguments).failures
     return folder
 
 
