@@ -254,3 +254,12 @@ def test_players_that_see_refuse_what_they_cannot_see() -> None:
         env = task.options.make_env(num_envs=1, device="cpu", seed=0)
         chances: Tensor = task.players()["random"]()(env.reset()["agent_0", "observation"], torch.zeros(1, 0))[0]
         assert chances.sum().item() == pytest.approx(1)
+
+
+def test_scripted_play_counts_the_steps_of_every_episode() -> None:
+    task = make_task(max_steps=4, n_agents=3)
+    env = task.options.make_env(num_envs=2, device="cpu", seed=0)
+    for _ in range(2):
+        play(env, players(task, "random", "random", "random"))
+        # After four steps the circle of seats begins at seat 4 % 3.
+        assert env.order().tolist() == 2 * [[2, 0, 1]]
