@@ -17,6 +17,7 @@ from benchmarl_reciprocator.tasks.environment import ActionRange, SocialDilemmaE
 from benchmarl_reciprocator.tasks.groups import joint_entry
 from benchmarl_reciprocator.tasks.matrix.graded_players import PLAYERS, GradedGame
 from benchmarl_reciprocator.tasks.measure import CooperationMeasure
+from benchmarl_reciprocator.tasks.noise import NoiseOptions
 from benchmarl_reciprocator.tasks.options import check_option
 from benchmarl_reciprocator.tasks.palette import COLOURS
 from benchmarl_reciprocator.tasks.players import Player
@@ -110,7 +111,7 @@ class GradedContributionsEnv(SocialDilemmaEnv):
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(NoiseOptions):
     """The options of the public good with graded contributions, see :class:`GradedContributionsEnv`."""
 
     version: ClassVar[int] = 1
@@ -138,6 +139,7 @@ class TaskConfig:
             grouping=self.grouping,
             device=device,
             seed=seed,
+            **self.noise(),
         )
 
     def metrics(self, trajectories: TensorDictBase, valid: Tensor) -> dict[str, Tensor]:
