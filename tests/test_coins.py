@@ -621,7 +621,14 @@ def test_an_episode_has_as_many_paid_steps_as_the_source(variant: str, paid: int
 
 def test_variants() -> None:
     assert {name: asdict(rules) for name, rules in VARIANTS.items()} == {
-        name: {"coins": coins, "owner": owner, "grid_size": 3, "n_actions": n_actions, "max_steps": max_steps}
+        name: {
+            "coins": coins,
+            "owner": owner,
+            "grid_size": 3,
+            "n_actions": n_actions,
+            "max_steps": max_steps,
+            "penalty_once": False,
+        }
         for name, coins, owner, n_actions, max_steps in [
             ("reciprocator", "per_agent", "alternating", 5, 32),
             ("mfos", "per_agent", "alternating", 4, 15),

@@ -23,12 +23,14 @@ TASKS = sorted(
 # One of each kind of BenchMARL's own. A frozen agent needs a checkpoint, see test_frozen.py.
 STOCK = {"ippo", "mappo", "qmix", "vdn", "iql"}
 OTHERS = {name for name, config in algorithm_config_registry.items() if not config.__module__.startswith("benchmarl.")}
+# A task of each kind of environment: what QMIX needs of one is in the core that the others share with it.
+OFF_POLICY = {"prisoners_dilemma", "coins", "cleanup", "shared_pasture", "negotiation", "fishery", "matrix_meta_game"}
 ALGORITHMS = sorted(STOCK | OTHERS - {"frozen"})
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_task(name: str) -> None:
-    check_task(name, algorithms=("reciprocator", "qmix"))
+    check_task(name, algorithms=("reciprocator", "qmix") if name in OFF_POLICY else ("reciprocator",))
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

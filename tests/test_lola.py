@@ -163,7 +163,7 @@ def test_the_command_meets_every_rule_with_every_other(tmp_path, capsys) -> None
     [
         (["coins"], "task of LOLA must be a matrix game, which has an exact model, but is 'coins'"),
         (["coin"], "did you mean coins?), but is 'coin'"),
-        (["stag_hunt", "task.size=3"], "an override must be task.<option>=<value> with one of max_steps, "),
+        (["stag_hunt", "task.size=3"], "an override must be task.<option>=<value> with one of reward_noise, "),
         (["stag_hunt", "--rules", "pola"], "--rules must be some of naive, lola, "),
         (["stag_hunt", "--gamma", "1"], "--gamma must be a number > 0 and < 1, but is 1.0"),
     ],

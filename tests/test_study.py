@@ -60,6 +60,13 @@ def test_a_bad_study_is_told_by_its_key_before_any_training(section: Any, named:
         expand({**suite, "study": study})
 
 
+def test_what_is_taken_out_of_a_suite_is_left_out_of_its_study() -> None:
+    with pytest.warns(UserWarning, match=r"varied\[0\].values names short, which the suite has not in its tasks"):
+        study = read_study(SECTION, ("long",), POPULATIONS)
+    assert study.varied[0].values == {"long": 32} and study.varied[0].baseline is None
+    assert study.varied[1].values == {"ippo": "IPPO", "mine": "ours"}
+
+
 def test_a_study_is_kept_in_the_folder_by_the_name_of_its_suite(tmp_path: Path) -> None:
     keep_study(tmp_path, "study_length", {**SECTION, "question": "earlier"}, TASKS, POPULATIONS)
     keep_study(tmp_path, "study_length", SECTION, TASKS, POPULATIONS)

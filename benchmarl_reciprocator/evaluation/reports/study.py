@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ def read_study(section: Any, tasks: Collection[str], populations: Collection[str
         section (mapping): ``question``; ``outcomes``, by name the largest difference that counts as none, or null;
             ``varied``, a list of mappings with ``name``, ``values`` (by task, or by population) and, where wanted,
             ``unit``, ``log`` and ``baseline`` (one of the values' names); and, where wanted, ``baseline``, a
-            population.
+            population. Values by names that the suite has not, as when a task is taken out of it, are left out with a
+            warning.
         tasks (collection of str): the names of the suite's tasks.
         populations (collection of str): those of its populations.
 
@@ -132,11 +134,11 @@ def _read_varied(key: str, section: Any, tasks: Collection[str], populations: Co
     values = section["values"]
     _check(f"{key}.values", values, isinstance(values, Mapping) and bool(values), "a mapping with at least one entry")
     values = {str(name): value for name, value in values.items()}
-    of_tasks = set(values) <= set(tasks)
+    of_tasks, of_populations = bool(set(values) & set(tasks)), bool(set(values) & set(populations))
     _check(
         f"{key}.values",
         list(values),
-        of_tasks != (set(values) <= set(populations)),
+        of_tasks != of_populations,
         f"by names of tasks ({', '.join(tasks)}) or of populations ({', '.join(populations)})",
     )
     numeric = all(map(_number, values.values()))
@@ -145,6 +147,16 @@ def _read_varied(key: str, section: Any, tasks: Collection[str], populations: Co
     _check(f"{key}.log", log, above_zero or not log, "false where not all values are numbers > 0")
     one_of = f"null or one of {', '.join(values)}"
     _check(f"{key}.baseline", baseline, baseline is None or baseline in values, one_of)
+    there = tasks if of_tasks else populations
+    missing = [name for name in values if name not in there]
+    if missing:
+        kind = "tasks" if of_tasks else "populations"
+        warnings.warn(
+            f"{key}.values names {', '.join(missing)}, which the suite has not in its {kind}: left out of the study",
+            stacklevel=4,
+        )
+        values = {name: value for name, value in values.items() if name in there}
+        baseline = baseline if baseline in values else None
     return Varied(section["name"], unit, log, of_tasks, values, baseline)
 
 
