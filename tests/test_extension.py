@@ -190,8 +190,8 @@ for script, *arguments in json.loads(sys.argv[1]):
 
 
 def test_all_examples_are_run() -> None:
-    # melting_pot.py needs a package that is not at hand: test_melting_pot.py runs it with a stand-in. new_games.py reads
-    # the results of a suite that trains for an hour: test_new_games.py has some of its own.
+    # melting_pot.py needs a package that is not at hand: test_melting_pot.py runs it with a stand-in. new_games.py
+    # reads the results of a suite that trains for an hour: test_new_games.py has some of its own.
     run = {command[0] for command in (*COMMANDS, *WITH_TASKS)}
     scripts = {
         file.relative_to(EXAMPLES).as_posix() for place in ("*.py", "benchmarks/*.py") for file in EXAMPLES.glob(place)
