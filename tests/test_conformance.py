@@ -21,7 +21,7 @@ TASKS = sorted(
     name.partition("/")[2] for name in task_config_registry if name.startswith(SocialDilemmaTask.COINS.env_name())
 )
 # One of each kind of BenchMARL's own. A frozen agent needs a checkpoint, see test_frozen.py.
-STOCK = {"ippo", "mappo", "qmix", "vdn", "iql"}
+STOCK = {"ippo", "mappo", "qmix"}
 OTHERS = {name for name, config in algorithm_config_registry.items() if not config.__module__.startswith("benchmarl.")}
 # A task of each kind of environment: what QMIX needs of one is in the core that the others share with it.
 OFF_POLICY = {"prisoners_dilemma", "coins", "cleanup", "shared_pasture", "negotiation", "fishery", "matrix_meta_game"}
