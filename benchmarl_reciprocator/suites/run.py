@@ -19,7 +19,7 @@ from benchmarl_reciprocator.evaluation.layout import PROGRESS, RECORD
 from benchmarl_reciprocator.evaluation.provenance import setting
 from benchmarl_reciprocator.evaluation.records import write_json
 from benchmarl_reciprocator.plugin.benchmarl_private import without_progress_bar
-from benchmarl_reciprocator.plugin.best_policy import keep_the_last_alone
+from benchmarl_reciprocator.plugin.best_policy import frames_of, keep_the_last_alone
 from benchmarl_reciprocator.plugin.registration import register
 from benchmarl_reciprocator.plugin.schedule import Schedule
 
@@ -134,7 +134,7 @@ def _of_the_task(experiment_folder: Path) -> dict[str, Any]:
 def _resumed(folder: Path) -> Experiment | None:
     """The experiment of a killed run as its newest readable checkpoint has it."""
     checkpoints = folder.glob("*/checkpoints/checkpoint_*.pt")
-    for checkpoint in sorted(checkpoints, key=lambda file: -int(file.stem.rpartition("_")[2])):
+    for checkpoint in sorted(checkpoints, key=frames_of, reverse=True):
         try:
             return Experiment.reload_from_file(str(checkpoint), experiment_patch={"save_folder": str(folder)})
         except Exception as error:  # a file that was being written when the run was killed fails in all kinds of ways
