@@ -144,8 +144,11 @@ class Appearance:
             return seen
         if self._flat:
             return torch.cat([seen.flatten(-2), numbers.roll(-seat, 1).flatten(1)], -1)
-        row, agent = (places < codes.shape[1]).nonzero(as_tuple=True)
-        seen[row, places[row, agent], self._cell_channels :] = numbers[row, agent]
+        n_cells = codes.shape[1]
+        known = (places < n_cells).flatten().nonzero().squeeze(-1)
+        at = places.flatten().index_select(0, known) + known // places.shape[1] * n_cells
+        planes = seen.flatten(0, 1)[:, self._cell_channels :]
+        planes.index_copy_(0, at, numbers.flatten(0, 1).index_select(0, known))
         return seen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,6 +14,22 @@ from benchmarl_reciprocator.tasks.options import check_option, one_of
 
 # The number of no thing.
 NO_THING = -2
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The beams that ``S`` agents fire in a step.
+
+    Args:
+        agent (Tensor): who fires, as ``environment * N + seat``: ``[S]``, ascending.
+        beam (Tensor): number of the beam, ``[S]``.
+        places (Tensor): cells that it reaches, as in :attr:`Firing.reach`, in a flat table of the cells of all
+            environments, ``[S, width, length]``.
+    """
+
+    agent: Tensor
+    beam: Tensor
+    places: Tensor
 
 
 class Firing:
@@ -31,8 +48,9 @@ class Firing:
     Attributes:
         number (dict): number of each beam by name, from 1 on; 0 is none.
         fires (Tensor): number of the beam that each agent fires in this step, ``[B, N]``.
-        reach (Tensor): cells that it reaches, including that of what stops a ray: ``[B, N, width, length]``, nowhere
-            for no cell.
+        shots (Shots): the beams that are fired in this step.
+        reach (Tensor): cells that each agent's reaches, including that of what stops a ray: ``[B, N, width, length]``,
+            nowhere for no cell.
         in_turn (Tensor, optional): whether each beam acts in turn, boolean ``[1 + beams]``; ``None`` if none does.
         rays (Tensor): cells that it reaches if nothing is in the way, ``[1 + beams, n + 2, 4, width, length]``, by
             beam, and by cell and orientation of the agent that fires.
@@ -70,6 +88,8 @@ class Firing:
         self.in_turn = torch.tensor(in_turn, device=device) if any(in_turn) else None
         self.fires = torch.zeros(n_envs, n_agents, dtype=torch.long, device=device)
         self.reach = torch.full((n_envs, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
+        nobody = self.fires[0, :0]
+        self.shots = Shots(nobody, nobody, self.reach[0, :0])
         # Steps until each beam can be fired again.
         self._wait = torch.zeros(n_envs, n_agents, len(beams) + 1, dtype=torch.long, device=device)
 
@@ -90,7 +110,7 @@ class Firing:
         things: Tensor,
         standing: Tensor,
         order: Tensor | None,
-    ) -> None:
+    ) -> Shots:
         """Agents that choose to fire do so, if their beam has cooled down.
 
         Args:
@@ -102,6 +122,9 @@ class Firing:
             standing (Tensor): above 0 where an agent is, ``[B, n + 2]``.
             order (Tensor, optional): each agent's place in the order of beams that act in turn, ``[B, N]``; needed only
                 where some do.
+
+        Returns:
+            Shots: the beams that they fire.
         """
         beam = self._beam_of.take(actions)
         if self._cooldowns is not None:
@@ -109,25 +132,42 @@ class Firing:
             cooler = (self._wait - able.unsqueeze(-1).long()).clamp_(min=0)
             self._wait = cooler.scatter_(-1, beam.unsqueeze(-1), self._cooldowns.take(beam).unsqueeze(-1))
         self.fires = beam
-        row = (beam * (self._nowhere + 1) + cells) * 4 + facing
-        reach = self._rays.index_select(0, row.flatten()).view_as(self.reach)
-        flat = reach.flatten(1)
-        lying = things.gather(1, flat).view_as(reach)
+        flat = beam.flatten()
+        shot = flat.nonzero().squeeze(-1)
+        beam, n_cells = flat.index_select(0, shot), self._nowhere + 1
+        row = (beam * n_cells + cells.flatten().index_select(0, shot)) * 4 + facing.flatten().index_select(0, shot)
+        reach = self._rays.index_select(0, row)
+        # Where each environment's cells begin, by shot.
+        begin = (shot // cells.shape[1]).mul_(n_cells).view(-1, 1, 1)
+        places = reach + begin
+        lying = things.take(places)
+        kinds = beam.view(-1, 1, 1)
         first, *further = self._stops
-        stopped = lying == first.take(beam)[..., None, None]
-        for kinds in further:
-            stopped |= lying == kinds.take(beam)[..., None, None]
-        meets = standing.gather(1, flat).view_as(reach) > 0
+        stopped = lying == first.take(kinds)
+        for kind in further:
+            stopped |= lying == kind.take(kinds)
+        meets = standing.take(places) > 0
         if self._through is not None:
-            meets &= ~self._through.take(beam)[..., None, None]
+            meets &= ~self._through.take(kinds)
         ends = stopped | meets
         behind = ends.cumsum(-1) > ends
         if self.in_turn is not None and order is not None:
-            self._one_by_one(self.in_turn.take(beam)[..., None, None], stopped, meets, behind, reach, order)
-        self.reach = reach.masked_fill(behind, self._nowhere)
+            turns = order.flatten().index_select(0, shot).view(-1, 1, 1)
+            self._one_by_one(self.in_turn.take(kinds), stopped, meets, behind, places, turns, things.numel())
+        reach.masked_fill_(behind, self._nowhere)
+        self.shots = Shots(shot, beam, reach + begin)
+        self.reach.fill_(self._nowhere).flatten(0, 1).index_copy_(0, shot, reach)
+        return self.shots
 
     def _one_by_one(
-        self, in_turn: Tensor, stopped: Tensor, meets: Tensor, behind: Tensor, reach: Tensor, order: Tensor
+        self,
+        in_turn: Tensor,
+        stopped: Tensor,
+        meets: Tensor,
+        behind: Tensor,
+        places: Tensor,
+        turns: Tensor,
+        n_places: int,
     ) -> None:
         """Let beams act one after another that do: a ray is stopped by the first thing that no earlier one has changed.
 
@@ -135,34 +175,31 @@ class Firing:
         the others claim the next in their way, until all claims differ.
 
         Args:
-            in_turn (Tensor): whether an agent fires such a beam, boolean ``[B, N, 1, 1]``.
-            stopped (Tensor): what stops a ray if it is there, boolean ``[B, N, width, length]``.
+            in_turn (Tensor): whether it is such a beam, by shot, boolean ``[S, 1, 1]``.
+            stopped (Tensor): what stops a ray if it is there, boolean ``[S, width, length]``.
             meets (Tensor): where an agent does.
             behind (Tensor): cells behind what stops a ray, if all act simultaneously; changed in place.
-            reach (Tensor): cells of the rays.
-            order (Tensor): each agent's place in the order, ``[B, N]``.
+            places (Tensor): cells of the rays, in all environments, ``[S, width, length]``.
+            turns (Tensor): each shooter's place in the order, ``[S, 1, 1]``.
+            n_places (int): number of cells in all environments.
         """
         claims = stopped & in_turn & ~behind
-        # Only environments where two claim the same are played beam by beam.
-        row, entry = claims.flatten(1).nonzero(as_tuple=True)
-        n_cells = self._nowhere + 1
-        claimed = (row * n_cells + reach.flatten(1)[row, entry]).sort().values
-        rows = (claimed[1:][claimed[1:] == claimed[:-1]] // n_cells).unique_consecutive()
-        if len(rows) == 0:
+        # Mostly no two claim the same.
+        claimed = places[claims].sort().values
+        if not (claimed[1:] == claimed[:-1]).any():
             return
-        stopped, meets, reach, in_turn = stopped[rows], meets[rows], reach[rows], in_turn[rows]
-        places = order[rows][..., None, None].expand_as(reach)
+        turns = turns.expand_as(places)
         in_way = stopped & in_turn & ~(meets.cumsum(-1) > meets)
         number = in_way.cumsum(-1)
         next_claim = torch.ones_like(number[..., :1])
         while True:
             claims = in_way & (number == next_claim)
-            loses = (first_claims(reach, claims, places, n_cells) < places) & claims
+            loses = (first_claims(places, claims, turns, n_places) < turns) & claims
             if not loses.any():
                 break
             next_claim = next_claim + loses.any(-1, keepdim=True)
         ends = torch.where(in_turn, claims, stopped) | meets
-        behind[rows] = ends.cumsum(-1) > ends
+        torch.gt(ends.cumsum(-1), ends, out=behind)
 
     def fired(self, beam: str) -> Tensor:
         """Who fires a beam of that name in this step, boolean ``[B, N]``."""
@@ -204,16 +241,15 @@ def first_claims(cells: Tensor, claims: Tensor, order: Tensor, n_cells: int) -> 
     """The least ``order`` of those that claim each cell.
 
     Args:
-        cells (Tensor): numbers of cells, ``[B, *K]``.
-        claims (Tensor): whether each is claimed, boolean ``[B, *K]``.
-        order (Tensor): integers ``[B, *K]``.
+        cells (Tensor): numbers of cells, ``[*K]``.
+        claims (Tensor): whether each is claimed, boolean ``[*K]``.
+        order (Tensor): integers ``[*K]``.
         n_cells (int): number of cells.
 
     Returns:
-        Tensor: ``[B, *K]``, by ``cells``; above all ``order`` for a cell that nobody claims.
+        Tensor: ``[*K]``, by ``cells``; above all ``order`` for a cell that nobody claims.
     """
     never = torch.iinfo(order.dtype).max
-    flat = cells.flatten(1)
-    first = torch.full((len(flat), n_cells), never, dtype=order.dtype, device=order.device)
-    first.scatter_reduce_(1, flat, order.masked_fill(~claims, never).flatten(1), "amin")
-    return first.gather(1, flat).view_as(cells)
+    first = torch.full((n_cells,), never, dtype=order.dtype, device=order.device)
+    first.scatter_reduce_(0, cells.flatten(), order.masked_fill(~claims, never).flatten(), "amin")
+    return first.take(cells)

@@ -42,9 +42,9 @@ class GridWorldEnv(Agents):
     with channels ``[wall, things, beams, self, others in the order of seats after it, looks the same way, right, back,
     left, marks]``; ``"flat"``, the same as a vector; ``"rgb"``, ``[k, k, 3]`` in ``[0, 1]``, a pixel for a cell. A
     game's :meth:`numbers` follow, each as a plane of its own (or on the agent's cell alone, which is faster), or at the
-    end of the vector. What is outside the map
-    looks like a wall; an agent that is out sees nothing but its numbers. The state is the whole map in the same form,
-    as the first agent would see it, with everybody's numbers, in an image each on the agent's cell.
+    end of the vector. What is outside the map looks like a wall; an agent that is out sees nothing but its numbers.
+    The state is the whole map in the same form, as the first agent would see it, with everybody's numbers, in an image
+    each on the agent's cell.
 
     Args:
         n_agents (int): number of agents ``N``, 2 to 10.
@@ -296,13 +296,14 @@ class GridWorldEnv(Agents):
         return self._firing.reached(beam)
 
     def shots(self, beam: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The beams of that name that are fired in this step, mostly few: in which environments and by which seats,
-        ``[S]`` each, and the cells that each reaches, in ``things.flatten()``: ``[S, width * length]``.
+        """The beams of that name that are fired in this step: in which environments and by which seats, ``[S]`` each,
+        and the cells that each reaches, in ``things.flatten()``: ``[S, width * length]``.
         """
-        shot = self.fired(beam).flatten().nonzero().squeeze(-1)
-        row = shot // self.n_agents
-        reach = self._firing.reach.flatten(2).flatten(0, 1).index_select(0, shot)
-        return row, shot - row * self.n_agents, reach.add_(row.unsqueeze(-1), alpha=self.things.shape[1])
+        fired = self._firing.shots
+        chosen = (fired.beam == self._firing.number[beam]).nonzero().squeeze(-1)
+        agent = fired.agent.index_select(0, chosen)
+        row = agent // self.n_agents
+        return row, agent - row * self.n_agents, fired.places.index_select(0, chosen).flatten(1)
 
     def in_the_way(self) -> Tensor:
         """What lies on every cell for beams that things stop, ``[B, n + 2]``. A game may let some of it be passed."""
@@ -329,10 +330,10 @@ class GridWorldEnv(Agents):
     def _fire(self, actions: Tensor, able: Tensor) -> None:
         """Let agents fire, and note over which cells."""
         order = None if self._firing.in_turn is None else self.order()
-        self._firing.fire(actions, self.cells, self.facing, able, self.in_the_way(), self._standing, order)
-        reach = self._firing.reach
-        code = self._appearance.beam_codes.take(self._firing.fires)[..., None, None].expand_as(reach)
-        self._beamed = torch.zeros_like(self._beamed).scatter_reduce_(1, reach.flatten(1), code.flatten(1), "amax")
+        shots = self._firing.fire(actions, self.cells, self.facing, able, self.in_the_way(), self._standing, order)
+        code = self._appearance.beam_codes.take(shots.beam).view(-1, 1, 1).expand_as(shots.places)
+        self._beamed = torch.zeros_like(self._beamed)
+        self._beamed.view(-1).scatter_reduce_(0, shots.places.flatten(), code.flatten(), "amax")
 
     def _zap(self) -> Tensor:
         """By how many beams each is hit, ``[B, N]``; with a time-out, whoever is hit is out from now on."""

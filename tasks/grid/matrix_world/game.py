@@ -174,13 +174,16 @@ class InTheMatrixEnv(GridWorldEnv):
         outcome = self._owed.new_zeros(4, *self._owed.shape)
         able = self.marks["ready"] & ~self.busy
         seats = self._appearance.seats(self._standing.take(places))
-        hits = able.new_zeros(*able.shape, self.n_agents + 1)
-        hits[row.unsqueeze(-1), shooter.unsqueeze(-1), seats] = True
-        hits = hits[..., :-1] & able.unsqueeze(-1) & able.unsqueeze(-2)
-        rows = hits.flatten(1).any(-1).nonzero().squeeze(-1)
-        if len(rows) == 0:
+        # Whom each shot meets, [S, N].
+        meets = able.new_zeros(len(row), self.n_agents + 1).scatter_(1, seats, True)[:, :-1]
+        meets = meets & able[row] & able[row, shooter].unsqueeze(-1)
+        shot, target = meets.nonzero(as_tuple=True)
+        if len(shot) == 0:
             return outcome
-        partner = match(hits[rows], self.random(len(rows), self.n_agents, self.n_agents))
+        rows, place = row[shot].unique_consecutive(return_inverse=True)
+        hits = able.new_zeros(len(rows), self.n_agents, self.n_agents)
+        hits[place, shooter[shot], target] = True
+        partner = match(hits, self.random(*hits.shape))
         # Of both agents of each pair, [P] or [P, K].
         pair, agent = (partner < self.n_agents).nonzero(as_tuple=True)
         row, other = rows[pair], partner[pair, agent]
