@@ -95,9 +95,11 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     tasks, populations = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["population"]))
     styles = population_styles(populations)
     figure, axes = plt.subplots(figsize=(7, 1 + 0.4 * len(tasks)))
-    for name in populations:
+    for number, name in enumerate(populations):
         rows = table[table["population"] == name]
-        places = [tasks.index(task) for task in rows["task"]]
+        # One below the other, so that none hides another
+        below = 0.2 * (number - (len(populations) - 1) / 2)
+        places = [tasks.index(task) + below for task in rows["task"]]
         axes.plot(rows["normalised"], places, "o", color=styles[name]["color"], label=name)
     for bound in (0, 1):
         axes.axvline(bound, color="0.7", linewidth=1, zorder=0)
