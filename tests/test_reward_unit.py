@@ -180,7 +180,8 @@ def tuned_unit(preset: str) -> float | str | None:
 def test_presets_that_were_measured_count_in_units_of_reward(small_experiment) -> None:
     in_units_of_reward = ReciprocatorConfig.get_from_yaml().reward_unit
     units = {path.stem: tuned_unit(path.stem) or in_units_of_reward for path in (CONF / "preset").glob("*.yaml")}
-    assert {preset for preset, unit in units.items() if unit == "deviation"} == {"prisoners_dilemma", "matrix_game"}
+    in_units_of_deviation = {preset for preset, unit in units.items() if unit == "deviation"}
+    assert in_units_of_deviation == {"prisoners_dilemma", "matrix_game", "fishery"}
     assert set(units.values()) == {1.0, "deviation"}
     chosen = small_experiment("algorithm=reciprocator", preset="prisoners_dilemma_slips").algorithm_config
     assert chosen.reward_unit == units["prisoners_dilemma_slips"] == 1.0
