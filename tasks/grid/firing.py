@@ -23,8 +23,8 @@ class Shots:
     Args:
         agent (Tensor): who fires, as ``environment * N + seat``: ``[S]``, ascending.
         beam (Tensor): number of the beam, ``[S]``.
-        places (Tensor): cells that it reaches, as in :attr:`Firing.reach`, in a flat table of the cells of all
-            environments, ``[S, width, length]``.
+        places (Tensor): cells that it reaches, including that of what stops a ray, in a flat table of the cells of all
+            environments: ``[S, width, length]``, its environment's nowhere for no cell.
     """
 
     agent: Tensor
@@ -49,8 +49,6 @@ class Firing:
         number (dict): number of each beam by name, from 1 on; 0 is none.
         fires (Tensor): number of the beam that each agent fires in this step, ``[B, N]``.
         shots (Shots): the beams that are fired in this step.
-        reach (Tensor): cells that each agent's reaches, including that of what stops a ray: ``[B, N, width, length]``,
-            nowhere for no cell.
         in_turn (Tensor, optional): whether each beam acts in turn, boolean ``[1 + beams]``; ``None`` if none does.
         rays (Tensor): cells that it reaches if nothing is in the way, ``[1 + beams, n + 2, 4, width, length]``, by
             beam, and by cell and orientation of the agent that fires.
@@ -87,9 +85,8 @@ class Firing:
         in_turn = [False, *(beam.in_turn for beam in beams.values())]
         self.in_turn = torch.tensor(in_turn, device=device) if any(in_turn) else None
         self.fires = torch.zeros(n_envs, n_agents, dtype=torch.long, device=device)
-        self.reach = torch.full((n_envs, n_agents, *self._rays.shape[1:]), grid.nowhere, device=device)
         nobody = self.fires[0, :0]
-        self.shots = Shots(nobody, nobody, self.reach[0, :0])
+        self.shots = Shots(nobody, nobody, self._rays[:0])
         # Steps until each beam can be fired again.
         self._wait = torch.zeros(n_envs, n_agents, len(beams) + 1, dtype=torch.long, device=device)
 
@@ -156,7 +153,6 @@ class Firing:
             self._one_by_one(self.in_turn.take(kinds), stopped, meets, behind, places, turns, things.numel())
         reach.masked_fill_(behind, self._nowhere)
         self.shots = Shots(shot, beam, reach + begin)
-        self.reach.fill_(self._nowhere).flatten(0, 1).index_copy_(0, shot, reach)
         return self.shots
 
     def _one_by_one(
@@ -184,7 +180,7 @@ class Firing:
             n_places (int): number of cells in all environments.
         """
         claims = stopped & in_turn & ~behind
-        # Mostly no two claim the same.
+        # Where no two claim the same, all stays as it is.
         claimed = places[claims].sort().values
         if not (claimed[1:] == claimed[:-1]).any():
             return
@@ -206,10 +202,16 @@ class Firing:
         return self.fires == self.number[beam]
 
     def reached(self, beam: str) -> Tensor:
-        """Cells that beams of that name reach in this step, as in ``reach``."""
-        if len(self.number) == 1:
-            return self.reach
-        return torch.where(self.fired(beam)[..., None, None], self.reach, self._nowhere)
+        """Cells that beams of that name reach in this step, including those of what stops their rays:
+        ``[B, N, width, length]``, nowhere for no cell.
+        """
+        shots = self.shots
+        chosen = (shots.beam == self.number[beam]).nonzero().squeeze(-1)
+        agent = shots.agent.index_select(0, chosen)
+        begin = agent // self.fires.shape[1] * (self._nowhere + 1)
+        cells = shots.places.index_select(0, chosen) - begin.view(-1, 1, 1)
+        reach = cells.new_full((self.fires.numel(), *cells.shape[1:]), self._nowhere).index_copy_(0, agent, cells)
+        return reach.unflatten(0, self.fires.shape)
 
 
 def change_things(things: Tensor, reach: Tensor, kind: int, into: int, order: Tensor) -> Tensor:
